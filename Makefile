@@ -1,0 +1,45 @@
+# make demo    create the environment, install, run the whole loop on the built-in data set
+# make test    create the environment, install, run every check and test
+# make bench   speed and memory against peers (see bench/README.md)
+
+PYTHON ?= python3
+VENV ?= .venv
+# The build of torch that plain pip finds. For a certain one, e.g. without CUDA or for a CUDA version:
+#   make install TORCH_INDEX=https://download.pytorch.org/whl/cpu      (or …/whl/cu130)
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: install demo test check format bench clean
+
+install: $(INSTALLED)
+
+# torch goes first: with it in place, nothing else pulls another build of it.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: install
+	$(BIN)/tunesmith demo
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python bench/sft.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,40 @@
+"""Rows -> prepared data set: readers, columns, validation, split.
+
+    from tunesmith.data import prepare, load_prepared
+    prepared = prepare(["faq.csv"], Path("prepared/faq"), PrepareConfig(seed=123))
+    print(prepared.summary())
+    assert load_prepared("prepared/faq").train == prepared.train
+
+In order of the way of the data: text, json_text, delimited, hub -> readers -> columns -> faults, conversations, examples
+-> split -> report, prepare -> prepared. Heavy libraries (pyarrow, datasets) are imported by the reader that needs them.
+"""
+
+from tunesmith.data.builtin import builtin_data_file
+from tunesmith.data.columns import Layout, recognise
+from tunesmith.data.examples import ExamplesResult, Invalid, build_example, normalise_prompt, to_examples
+from tunesmith.data.prepare import prepare
+from tunesmith.data.prepared import PreparedData, example_from_record, example_to_record, load_prepared
+from tunesmith.data.readers import read_rows, rows_from_dataframe, rows_from_records
+from tunesmith.data.split import Splits, remove_duplicates, split_examples
+
+__all__ = [
+    "ExamplesResult",
+    "Invalid",
+    "Layout",
+    "PreparedData",
+    "Splits",
+    "build_example",
+    "builtin_data_file",
+    "example_from_record",
+    "example_to_record",
+    "load_prepared",
+    "normalise_prompt",
+    "prepare",
+    "read_rows",
+    "recognise",
+    "remove_duplicates",
+    "rows_from_dataframe",
+    "rows_from_records",
+    "split_examples",
+    "to_examples",
+]

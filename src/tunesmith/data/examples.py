@@ -1,0 +1,148 @@
+"""Rows -> validated examples of one shape, and the rows that cannot be used, each with its problem.
+
+    >>> to_examples(rows_from_records([{"question": "Hi?", "answer": ""}], "faq.json"), layout, PrepareConfig())
+    tunesmith.errors.DataError: faq.json#1: the completion (column 'answer') is empty, the first of 1 unusable row out of 1
+    (1 empty completion); expected text. To go on: correct it, or leave such rows out with `--on-invalid drop`.
+
+Text is kept to the letter; whitespace is looked at only to tell whether there is anything in it. A completion has to say
+something. A prompt may be empty, for users do send nothing and a model can be taught what to reply; the report counts
+those. A blank row, in which all used columns are empty, is like a blank line: left out and counted, never a reason to stop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.config import PrepareConfig
+from tunesmith.data.columns import Layout
+from tunesmith.data.conversations import read_messages
+from tunesmith.data.faults import UnusableRowError, require_string, require_text
+from tunesmith.errors import DataError
+from tunesmith.types import Example, Message, Row
+
+HASH_DIGITS = 16
+"""Hexadecimal digits of ids and groups: 64 bits, a clash in a million examples has a chance of 3e-8."""
+
+
+BLANK_ROW = "blank row"
+"""The one problem that does not stop a preparation."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Invalid:
+    """A row that cannot be used."""
+
+    source: str
+    problem: str
+    """The same for all rows with this fault, e.g. `empty completion`."""
+    detail: str
+    """What was found in this row."""
+    expected: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExamplesResult:
+    """Every row is in exactly one of the two."""
+
+    examples: tuple[Example, ...]
+    invalid: tuple[Invalid, ...] = ()
+
+
+def to_examples(rows: Sequence[Row], layout: Layout, config: PrepareConfig) -> ExamplesResult:
+    """Validate every row of one source.
+
+    Raises:
+        DataError: with `on_invalid="stop"` the first row at fault and how many there are; in any case when no usable
+            row is left.
+    """
+    examples, invalid = [], []
+    for row in rows:
+        try:
+            examples.append(_example(row, layout))
+        except UnusableRowError as fault:
+            invalid.append(Invalid(source=row.source, problem=fault.problem, detail=fault.detail, expected=fault.expected))
+    faults = [one for one in invalid if one.problem != BLANK_ROW]
+    if faults and config.on_invalid == "stop":
+        raise _first_fault(faults, len(rows))
+    if not examples:
+        raise DataError(
+            rows[0].source if rows else "rows",
+            f"no usable row is left of {len(rows):,} ({problem_counts(invalid)})",
+            expected="at least one example",
+            remedy="correct the rows, or check that the right columns are named",
+        )
+    return ExamplesResult(examples=tuple(examples), invalid=tuple(invalid))
+
+
+def problem_counts(invalid: Iterable[Invalid]) -> str:
+    """`3 empty completion, 1 missing prompt`, the most frequent first."""
+    counts = Counter(one.problem for one in invalid)
+    return ", ".join(f"{count:,} {problem}" for problem, count in counts.most_common())
+
+
+def _first_fault(invalid: Sequence[Invalid], num_rows: int) -> DataError:
+    first = invalid[0]
+    how_many = f"{len(invalid):,} unusable {'row' if len(invalid) == 1 else 'rows'} out of {num_rows:,}"
+    return DataError(
+        first.source,
+        f"{first.detail}, the first of {how_many} ({problem_counts(invalid)})",
+        expected=first.expected,
+        remedy="correct it, or leave such rows out with `--on-invalid drop`",
+    )
+
+
+def _example(row: Row, layout: Layout) -> Example:
+    if all(column in row.values and _is_blank(row.values[column]) for column in layout.columns):
+        raise UnusableRowError(BLANK_ROW, f"nothing stands in {', '.join(layout.columns)}", "a filled row")
+    if layout.kind == "prompt-completion":
+        messages, fields = _prompt_and_completion(row.values, layout)
+        return build_example(row.source, messages=messages, fields=fields)
+    assert layout.content is not None
+    content = row.values.get(layout.content)
+    if layout.kind == "text":
+        return build_example(row.source, text=require_text(content, "text", layout.content))
+    return build_example(row.source, messages=read_messages(content, layout.content))
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _prompt_and_completion(values: Mapping[str, Any], layout: Layout) -> tuple[tuple[Message, ...], Mapping[str, str]]:
+    assert layout.prompt is not None
+    assert layout.completion is not None
+    prompt = require_string(values.get(layout.prompt), "prompt", layout.prompt)
+    completion = require_text(values.get(layout.completion), "completion", layout.completion)
+    fields: Mapping[str, str] = {}
+    extra = values.get(layout.input) if layout.input is not None else None
+    if layout.input is not None and extra is not None and require_string(extra, "input", layout.input).strip():
+        fields = {"instruction": prompt, "input": extra}
+        prompt = f"{prompt}\n\n{extra}"
+    return (Message(role="user", content=prompt), Message(role="assistant", content=completion)), fields
+
+
+def build_example(
+    source: str, *, messages: tuple[Message, ...] = (), text: str | None = None, fields: Mapping[str, str] | None = None
+) -> Example:
+    """An example with its id (from the content alone) and its group (from what the user says, wording aside)."""
+    fields = fields or {}
+    content = {"messages": [[message.role, message.content] for message in messages], "text": text, "fields": dict(fields)}
+    asked = [text] if text is not None else [message.content for message in messages if message.role == "user"]
+    group = _hash([normalise_prompt(one) for one in asked])
+    return Example(id=_hash(content), source=source, group=group, messages=messages, text=text, fields=fields)
+
+
+def normalise_prompt(text: str) -> str:
+    """Case, width and spacing evened out: prompts equal after this count as the same prompt."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def _hash(value: Any) -> str:
+    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:HASH_DIGITS]

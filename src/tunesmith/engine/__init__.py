@@ -1,0 +1,1 @@
+"""Tokens to numbers: loading, adapters, packing, attention, loss, scoring, generation. Knows no user files."""

@@ -1,0 +1,150 @@
+"""Which weights train, and their float32 masters.
+
+The network computes in the device's fast type throughout. Every trained weight has a master copy in float32; gradients
+are added up and the optimiser works there, and the network gets the rounded copy after each update (mixed precision
+with master weights, Micikevicius et al. 2018, arXiv:1710.03740, section 3.1). In float32 the two are one tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from tunesmith.config import LoraConfig
+from tunesmith.errors import ConfigError
+
+
+def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str) -> peft.PeftModel:
+    """Put fresh low-rank adapters on the network, in its own compute type. B starts at zero: the function is unchanged.
+
+    Raises:
+        ConfigError: no module is called so.
+    """
+    targets: str | list[str] = config.targets if config.targets == "all-linear" else [t.strip() for t in config.targets.split(",")]
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base_reference,
+    )
+    try:
+        return peft.get_peft_model(network, settings, autocast_adapter_dtype=False)
+    except ValueError as error:
+        names = sorted({name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)})
+        raise ConfigError(
+            "lora targets",
+            f"{config.targets!r} ({error})",
+            expected=f"all-linear or some of {', '.join(names)}",
+            remedy="correct --lora-targets",
+        ) from None
+
+
+def load_adapter(network: PreTrainedModel, adapter_dir: Path, *, trainable: bool = False) -> peft.PeftModel:
+    """Put a saved adapter on the network, in its own compute type."""
+    return peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=False).to(network.dtype)
+
+
+def freeze_all_but_last(network: PreTrainedModel, count: int) -> None:
+    """Leave the last `count` decoder layers and the final norm trainable.
+
+    Raises:
+        ConfigError: the model has fewer layers.
+    """
+    decoder = network.get_decoder()
+    layers = max((m for m in decoder.children() if isinstance(m, nn.ModuleList)), key=len)
+    if count > len(layers):
+        raise ConfigError("trainable_layers", str(count), expected=f"at most the model's {len(layers)}", remedy="lower --trainable-layers")
+    network.requires_grad_(False)
+    layers[-count:].requires_grad_(True)
+    for name, module in decoder.named_children():
+        if "norm" in name:
+            module.requires_grad_(True)
+
+
+@contextmanager
+def as_base(network: PreTrainedModel | peft.PeftModel) -> Iterator[None]:
+    """Within the block the adapter, if there is one, is switched off."""
+    with network.disable_adapter() if isinstance(network, peft.PeftModel) else nullcontext():
+        yield
+
+
+class TrainedWeights:
+    """The trained parameters of a network and their float32 masters, under the network's own names."""
+
+    def __init__(self, network: nn.Module, compute_dtype: torch.dtype) -> None:
+        """Take the masters from the network as it is (float32), then turn the whole network into `compute_dtype`."""
+        self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        masters = {name: p.detach().float() for name, p in self.parameters.items()}
+        network.to(compute_dtype)
+        self.masters = {name: p if p.dtype == torch.float32 else nn.Parameter(masters[name]) for name, p in self.parameters.items()}
+        for name, parameter in self.parameters.items():
+            if parameter is not self.masters[name]:
+                parameter.register_post_accumulate_grad_hook(self._adder(self.masters[name]))
+
+    @staticmethod
+    def _adder(master: nn.Parameter) -> Any:
+        def add_to_master(parameter: Tensor) -> None:
+            assert parameter.grad is not None
+            if master.grad is None:
+                master.grad = parameter.grad.float()
+            else:
+                master.grad += parameter.grad
+            parameter.grad = None  # freed as soon as it is added: never two sets of gradients
+
+        return add_to_master
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.parameters.values())
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Give the network the masters' values."""
+        for name, parameter in self.parameters.items():
+            if parameter is not self.masters[name]:
+                parameter.copy_(self.masters[name])
+
+    def state(self) -> dict[str, Tensor]:
+        """Masters by name, for saving."""
+        return {name: master.detach() for name, master in self.masters.items()}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take masters back and give them to the network."""
+        assert state.keys() == self.masters.keys(), "saved weights belong to other parameters"
+        for name, master in self.masters.items():
+            master.copy_(state[name])
+        self.publish()
+
+    def load_from(self, file: Path) -> None:
+        self.load(load_file(file))
+
+
+def save_adapter(network: peft.PeftModel, masters: Mapping[str, Tensor], directory: Path) -> None:
+    """Write the adapter in PEFT's own format, in float32."""
+    network.save_pretrained(str(directory), state_dict=dict(masters), save_embedding_layers=False)
+
+
+def save_whole(start: PreTrainedModel, masters: Mapping[str, Tensor], directory: Path) -> None:
+    """Write a folder `from_pretrained` loads: `start`, the float32 network training began with, under the trained weights."""
+    result = start.load_state_dict(dict(masters), strict=False)
+    assert not result.unexpected_keys, result.unexpected_keys
+    start.tie_weights()
+    start.save_pretrained(directory)
+
+
+@torch.no_grad()
+def merge(network: peft.PeftModel) -> PreTrainedModel:
+    """Fold the adapter into the weights."""
+    merged: PreTrainedModel = network.merge_and_unload()
+    return merged

@@ -1,0 +1,193 @@
+"""Base and tuned model on the held-out examples: same prompts, same decoding, every answer kept.
+
+>>> report = evaluate_run(open_run(Path("runs/faq")), EvaluateConfig())
+>>> print("\\n".join(report.summary_lines()))
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tunesmith.config import EvaluateConfig
+from tunesmith.data.prepared import PreparedData, load_prepared
+from tunesmith.engine.adapters import as_base
+from tunesmith.engine.score import score
+from tunesmith.errors import DataError, RunError
+from tunesmith.evaluate.page import render_html
+from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer, write_records
+from tunesmith.evaluate.report import EvaluationReport, build_report
+from tunesmith.evaluate.scorers import score_answer
+from tunesmith.files import write_json, write_text
+from tunesmith.render.renderer import Renderer
+from tunesmith.runs import RunDirectory
+from tunesmith.tuned import OpenedModel, open_base, open_tuned
+from tunesmith.types import Completion, Example, ExampleLoss, RenderedExample
+
+Say = Callable[[str], None]
+OnProgress = Callable[[str, int, int], None]
+
+
+class Answers(NamedTuple):
+    """What one model did with the examples, in their order."""
+
+    losses: Sequence[ExampleLoss]
+    completions: Sequence[Completion] | None
+    """None for raw text: there is nothing to answer."""
+
+
+def evaluate_run(
+    run: RunDirectory,
+    config: EvaluateConfig,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    say: Say | None = None,
+    on_progress: OnProgress | None = None,
+) -> EvaluationReport:
+    """Evaluate a finished run and write `evaluation/` in its directory (an earlier evaluation is replaced).
+
+    Raises:
+        RunError: the run has not finished, or its data set has changed.
+        DataError: the split has no examples.
+    """
+    record = run.record()
+    data = load_prepared(Path(record["data"]["directory"]))
+    _refuse_other_data(run, data, record)
+    examples = _choose(data, config)
+    opened = open_tuned(run, dtype=dtype, device=device)
+    rendered = _render(examples, opened.renderer, record["config"]["max_length"], say or _ignore)
+    base, tuned = _answer_both(run, opened, rendered, config, on_progress or _ignore)
+    records = [
+        _record(item.example, _answer(item.example, base, index), _answer(item.example, tuned, index))
+        for index, item in enumerate(rendered)
+    ]
+    report = build_report(
+        records,
+        config,
+        run_name=run.name,
+        model_name=record["model"]["name"],
+        split=config.split,
+        data_fingerprint=data.fingerprint,
+    )
+    _write(run, report, records)
+    return report
+
+
+def _refuse_other_data(run: RunDirectory, data: PreparedData, record: dict[str, Any]) -> None:
+    if data.fingerprint != record["data"]["fingerprint"]:
+        raise RunError(
+            str(run.path),
+            f"the data set {data.directory} has changed since the run (fingerprint {data.fingerprint})",
+            expected=f"fingerprint {record['data']['fingerprint']}: other examples may have been trained on",
+            remedy="restore the data set, or train again on the new one",
+        )
+
+
+def _choose(data: PreparedData, config: EvaluateConfig) -> list[Example]:
+    examples = {"train": data.train, "validation": data.validation, "test": data.test}[config.split]
+    if not examples:
+        raise DataError(
+            str(data.directory),
+            f"the {config.split} split is empty",
+            expected="held-out examples",
+            remedy="prepare the data with a larger --test-fraction, or evaluate --split validation",
+        )
+    if config.limit is None or config.limit >= len(examples):
+        return list(examples)
+    chosen = set(random.Random(config.seed).sample(range(len(examples)), config.limit))  # noqa: S311 - a sample, not a secret
+    return [example for index, example in enumerate(examples) if index in chosen]
+
+
+def _render(examples: Sequence[Example], renderer: Renderer, max_length: int, say: Say) -> list[RenderedExample]:
+    """Prompts too long are cut as in training; an example whose answer alone is too long is left out, and named."""
+    rendered = []
+    for example in examples:
+        try:
+            rendered.append(renderer.fit(example, max_length))
+        except DataError as error:
+            say(f"left out of the evaluation: {error}")
+    if not rendered:
+        raise DataError(
+            "the evaluation",
+            "every example is too long",
+            expected=f"answers under {max_length} tokens",
+            remedy="raise --max-length in training",
+        )
+    return rendered
+
+
+def _answer_both(
+    run: RunDirectory, opened: OpenedModel, rendered: Sequence[RenderedExample], config: EvaluateConfig, on_progress: OnProgress
+) -> tuple[Answers, Answers]:
+    """The tuned model's answers and the base's; an adapter is switched off, another network is loaded after the first is gone."""
+    tuned = _ask(opened, rendered, config, "tuned", on_progress)
+    if opened.network is not opened.loaded.network or run.manifest()["method"] == "lora":
+        return _ask(opened, rendered, config, "base", on_progress, switched_off=True), tuned
+    device, dtype = opened.loaded.device.type, str(opened.loaded.dtype).removeprefix("torch.")
+    del opened
+    gc.collect()
+    return _ask(open_base(run, dtype=dtype, device=device), rendered, config, "base", on_progress), tuned
+
+
+def _ask(
+    opened: OpenedModel,
+    rendered: Sequence[RenderedExample],
+    config: EvaluateConfig,
+    label: str,
+    on_progress: OnProgress,
+    *,
+    switched_off: bool = False,
+) -> Answers:
+    total = len(rendered)
+    with as_base(opened.network) if switched_off else nullcontext():
+        losses = score(opened.hugging_face_network, rendered, on_progress=lambda done: on_progress(f"{label}: loss", done, total))
+        if rendered[0].example.text is not None:
+            return Answers(losses, None)
+        completions = opened.complete(
+            [item.example.prompt_messages for item in rendered],
+            config.generation,
+            fields=[item.example.fields for item in rendered],
+            on_progress=lambda done: on_progress(f"{label}: answers", done, total),
+        )
+    return Answers(losses, completions)
+
+
+def _answer(example: Example, answers: Answers, index: int) -> ModelAnswer:
+    loss = answers.losses[index]
+    completion = answers.completions[index] if answers.completions else Completion(text="", token_ids=(), finish_reason="end_of_turn")
+    return ModelAnswer(
+        completion=completion.text,
+        finish_reason=completion.finish_reason,
+        num_tokens=len(completion.token_ids),
+        loss_total=loss.total,
+        num_supervised=loss.num_supervised,
+        scores=score_answer(completion.text, example.reference) if answers.completions else {},
+    )
+
+
+def _record(example: Example, base: ModelAnswer, tuned: ModelAnswer) -> EvaluationRecord:
+    return EvaluationRecord(
+        id=example.id,
+        source=example.source,
+        prompt=example.prompt,
+        reference=example.reference,
+        messages=example.prompt_messages,
+        base=base,
+        tuned=tuned,
+    )
+
+
+def _write(run: RunDirectory, report: EvaluationReport, records: Sequence[EvaluationRecord]) -> None:
+    run.evaluation_dir.mkdir(exist_ok=True)
+    write_records(run.evaluation_records_file, records)
+    write_text(run.html_report_file, render_html(report, records, run.metrics(), None))
+    write_json(run.evaluation_report_file, report.to_json())
+
+
+def _ignore(*_: object) -> None:
+    """Nobody is watching."""

@@ -1,0 +1,94 @@
+"""One evaluated example: what was asked, what is right, what the base and the tuned model said.
+
+A line of `runs/NAME/evaluation/records.jsonl`:
+
+    {"id": "9f2c…", "source": "faq.jsonl:17", "prompt": "Is it free?", "reference": "Yes, …", "messages": [{"role": "user", …}],
+     "base": {"completion": "…", "finish_reason": "max_new_tokens", "num_tokens": 256, "loss_total": 61.2,
+              "num_supervised": 24, "scores": {"token_f1": 0.11, …}}, "tuned": {…}}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import RunError
+from tunesmith.files import read_json_lines, write_json_lines
+from tunesmith.types import FinishReason, Message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelAnswer:
+    """One model's completion of a prompt, and its loss on the reference."""
+
+    completion: str
+    finish_reason: FinishReason
+    num_tokens: int
+    """Of the completion, its end-of-turn token included."""
+    loss_total: float
+    """Nats, summed over the reference's supervised tokens."""
+    num_supervised: int
+    scores: Mapping[str, float]
+    """By scorer name; empty where there was nothing to answer (raw text)."""
+
+    @property
+    def loss(self) -> float:
+        """Nats per supervised token of this example alone; a set's loss is the ratio of sums."""
+        return self.loss_total / self.num_supervised
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRecord:
+    """One held-out example, answered by both models."""
+
+    id: str
+    source: str
+    prompt: str
+    """The last user message."""
+    reference: str
+    messages: tuple[Message, ...]
+    """The whole prompt."""
+    base: ModelAnswer
+    tuned: ModelAnswer
+
+    @property
+    def is_answered(self) -> bool:
+        """Both models' completions were scored."""
+        return bool(self.base.scores) and bool(self.tuned.scores)
+
+    def to_json(self) -> dict[str, Any]:
+        """Lossless: `EvaluationRecord.from_json(json.loads(json.dumps(record.to_json()))) == record`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> EvaluationRecord:
+        messages = tuple(Message(**message) for message in values["messages"])
+        answers = {"base": ModelAnswer(**values["base"]), "tuned": ModelAnswer(**values["tuned"])}
+        return cls(**{**values, **answers, "messages": messages})
+
+
+def write_records(path: Path, records: Iterable[EvaluationRecord]) -> None:
+    """Replace `path` with one record a line."""
+    write_json_lines(path, (record.to_json() for record in records))
+
+
+def read_records(path: Path) -> list[EvaluationRecord]:
+    """Read what `write_records` wrote.
+
+    Raises:
+        RunError: there is no such file, or it was not written by this version.
+    """
+    remedy = "evaluate the run again with `tunesmith evaluate`"
+    try:
+        return [EvaluationRecord.from_json(line) for line in read_json_lines(path)]
+    except FileNotFoundError:
+        raise RunError(str(path), "the run has not been evaluated", expected="evaluation records", remedy=remedy) from None
+    except json.JSONDecodeError as error:
+        raise RunError(str(path), f"not JSON Lines ({error})", expected="one record a line", remedy=remedy) from None
+    except (KeyError, TypeError) as error:
+        found = f"a record has other fields than this version's ({error})"
+        raise RunError(str(path), found, expected="records as tunesmith evaluate writes them", remedy=remedy) from None

@@ -1,0 +1,85 @@
+"""Writing files so that a crash never leaves half of one: temporary name, sync, rename.
+
+write_json(path, {"schema_version": 1, ...})
+with atomic_directory(run_dir / "checkpoints" / "step-000040") as staging:
+    save_file(tensors, staging / "weights.safetensors")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside `path` survive a power cut (POSIX; a no-op where directories cannot be opened)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows cannot open directories
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` with `text` (UTF-8) at once or not at all."""
+    staging = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        with staging.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace `path` with `value` as indented JSON."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Replace `path` with one JSON object a line."""
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of ours. A torn last line, left by a crash while appending, is left out."""
+    lines = path.read_bytes().split(b"\n")
+    torn = lines.pop()  # what follows the last newline: empty unless a write was cut short
+    del torn
+    return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield a staging directory that becomes `path` on success and vanishes on any failure.
+
+    Raises:
+        FileExistsError: `path` exists already; nothing is overwritten.
+    """
+    if path.exists():
+        raise FileExistsError(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        yield staging
+        for file in staging.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        staging.rename(path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    sync_directory(path.parent)

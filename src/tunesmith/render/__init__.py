@@ -1,0 +1,1 @@
+"""Examples to tokens and back: one renderer for training, generation, evaluation and serving."""

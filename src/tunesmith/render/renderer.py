@@ -1,0 +1,213 @@
+"""The one renderer: examples to token ids, and completions back to text.
+
+Training, generation, evaluation and serving all call it, so a prompt's tokens are the same everywhere by construction:
+a training example *is* the prompt's tokens followed by the answer's tokens and the end-of-turn token.
+
+    renderer = Renderer.for_model(tokenizer, "auto")
+    renderer.render(example).token_ids[:n] == renderer.prompt_ids(example.prompt_messages)   # always
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from tunesmith.errors import DataError
+from tunesmith.render.templates import (
+    END_OF_TURN,
+    ChatTemplate,
+    Piece,
+    Template,
+    identity_digest_input,
+    resolve_template,
+    template_from_identity,
+)
+from tunesmith.types import Example, Message, RenderedExample
+
+RENDERER_VERSION = 1
+"""Part of the fingerprint: raised when the same template and tokenizer would give other tokens."""
+
+
+class Tokens(NamedTuple):
+    """Token ids and, in step with them, which ones are supervised."""
+
+    ids: tuple[int, ...]
+    supervised: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """A template and a tokenizer, bound together."""
+
+    tokenizer: Any
+    template: Template
+    extra_stop_ids: frozenset[int] = frozenset()
+    """Ids besides the end-of-turn and EOS tokens at which generation stops (the model's generation config)."""
+
+    @classmethod
+    def for_model(cls, tokenizer: Any, template: str, stop_ids: Iterable[int] = ()) -> Renderer:
+        """Bind a template by name (`auto`, `chat`, `qa`, `alpaca`) or by file."""
+        return cls(tokenizer, resolve_template(template, tokenizer), frozenset(stop_ids))
+
+    @classmethod
+    def from_record(cls, tokenizer: Any, record: Mapping[str, Any]) -> Renderer:
+        """Rebuild the renderer a run stored, template text included."""
+        return cls(tokenizer, template_from_identity(record["template"], tokenizer), frozenset(record["stop_ids"]))
+
+    def record(self) -> dict[str, Any]:
+        """What a run keeps so that `from_record` gives the same tokens again."""
+        return {"template": self.template.identity(), "stop_ids": sorted(self.stop_ids), "fingerprint": self.fingerprint}
+
+    @cached_property
+    def bos_id(self) -> int | None:
+        """The token that starts every sequence, None where the tokenizer adds none of itself."""
+        first = self.tokenizer("x").input_ids[:1]
+        return self.tokenizer.bos_token_id if first == [self.tokenizer.bos_token_id] else None
+
+    @cached_property
+    def end_of_turn_id(self) -> int:
+        """The token that ends a completion."""
+        if isinstance(self.template, ChatTemplate):
+            return int(self.tokenizer.convert_tokens_to_ids(self.template.end_of_turn))
+        return int(self.tokenizer.eos_token_id)
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Generation stops at any of these."""
+        return self.extra_stop_ids | {self.end_of_turn_id, int(self.tokenizer.eos_token_id)}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal fingerprints render equally: template, vocabulary, merges, normaliser, special ids."""
+        parts = (
+            str(RENDERER_VERSION),
+            identity_digest_input(self.template.identity()),
+            self.tokenizer.backend_tokenizer.to_str(),
+            str((self.bos_id, self.end_of_turn_id, sorted(self.stop_ids))),
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+    def render(self, example: Example) -> RenderedExample:
+        """Tokens of the whole example; nothing is cut."""
+        tokens = self._encode(self._text_pieces(example) if example.text is not None else self._conversation_pieces(example))
+        return RenderedExample(example=example, token_ids=tokens.ids, supervised=tokens.supervised)
+
+    def prompt_ids(self, messages: Sequence[Message], fields: Mapping[str, str] | None = None) -> tuple[int, ...]:
+        """Tokens up to where the model answers."""
+        return self._encode(self.template.prompt_pieces(messages, fields or {})).ids
+
+    def text_prompt_ids(self, text: str) -> tuple[int, ...]:
+        """Tokens of a text to be continued as it stands (models tuned on raw text)."""
+        return self._encode([Piece(text=text)]).ids
+
+    def parse(self, token_ids: Sequence[int]) -> str:
+        """Text of a completion, without the end-of-turn token and what may follow it."""
+        stop = next((i for i, token in enumerate(token_ids) if token in self.stop_ids), len(token_ids))
+        return self.decode(token_ids[:stop])
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Text of token ids as they are, special tokens shown."""
+        text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
+    def fit(self, example: Example, max_length: int) -> RenderedExample:
+        """Render into at most `max_length` tokens by cutting the end of the longest prompt text; the answer stays whole.
+
+        Raises:
+            DataError: the answer and the template alone are longer.
+        """
+        whole = self.render(example)
+        if len(whole.token_ids) <= max_length:
+            return whole
+        cut = _longest_cut(example, lambda candidate: len(self.render(candidate).token_ids) <= max_length)
+        if cut is None:
+            raise DataError(
+                example.source,
+                f"{len(whole.token_ids)} tokens, and the answer alone does not fit",
+                expected=f"at most {max_length}",
+                remedy="shorten the answer, raise --max-length, or leave such examples out with --over-length drop",
+            )
+        fitted = self.render(cut)
+        num_cut = len(whole.token_ids) - len(fitted.token_ids)
+        return dataclasses.replace(fitted, example=example, num_cut_tokens=num_cut)
+
+    def fit_prompt(self, messages: Sequence[Message], fields: Mapping[str, str] | None, max_tokens: int, *, place: str) -> tuple[int, ...]:
+        """Like `prompt_ids`, cut in the same way as training cuts, so that it fits `max_tokens`."""
+        ids = self.prompt_ids(messages, fields)
+        if len(ids) <= max_tokens:
+            return ids
+        probe = Example(id="", source=place, group="", messages=(*messages, Message(role="assistant", content="")), fields=fields or {})
+        cut = _longest_cut(probe, lambda candidate: len(self.prompt_ids(candidate.prompt_messages, candidate.fields)) <= max_tokens)
+        if cut is None:
+            raise DataError(place, f"a prompt of {len(ids)} tokens", expected=f"at most {max_tokens}", remedy="raise --max-prompt-tokens")
+        return self.prompt_ids(cut.prompt_messages, cut.fields)
+
+    def _conversation_pieces(self, example: Example) -> list[Piece]:
+        prompt = self.template.prompt_pieces(example.prompt_messages, example.fields)
+        return [*prompt, Piece(text=example.reference, supervised=True), END_OF_TURN]
+
+    def _text_pieces(self, example: Example) -> list[Piece]:
+        return [Piece(text=example.text or "", supervised=True), END_OF_TURN]
+
+    def _encode(self, pieces: Sequence[Piece]) -> Tokens:
+        """Encode each piece by itself: what one piece is never changes another one's tokens."""
+        ids: list[int] = []
+        supervised: list[bool] = []
+        if self.bos_id is not None and not self._writes_bos(pieces):
+            ids, supervised = [self.bos_id], [False]
+        for piece in pieces:
+            new = [self.end_of_turn_id] if piece is END_OF_TURN else self._encode_text(piece, continues=bool(ids))
+            ids += new
+            supervised += [piece.supervised] * len(new)
+        return Tokens(tuple(ids), tuple(supervised))
+
+    def _writes_bos(self, pieces: Sequence[Piece]) -> bool:
+        return bool(pieces) and not pieces[0].literal and pieces[0].text.startswith(self.tokenizer.bos_token)
+
+    def _encode_text(self, piece: Piece, *, continues: bool) -> list[int]:
+        def encode(text: str) -> list[int]:
+            ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=piece.literal).input_ids
+            return ids
+
+        if continues and self._prepends_space:
+            # Llama-2-like tokenizers put a space before whatever they are given; after a newline they do not.
+            return encode("\n" + piece.text)[len(encode("\n")) :]
+        return encode(piece.text)
+
+    @cached_property
+    def _prepends_space(self) -> bool:
+        ids = [*self.tokenizer("x", add_special_tokens=False).input_ids, *self.tokenizer("y", add_special_tokens=False).input_ids]
+        return self.decode(ids).strip() != "xy"
+
+
+def _longest_cut(example: Example, fits: Callable[[Example], bool]) -> Example | None:
+    """Keep as many characters of the longest prompt text as still fit; None when not even one does."""
+    length = len(_longest_text(example))
+    low, high = 0, length  # the first `low` characters fit (or low is 0); the first `high` do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(_shortened(example, middle)) else (low, middle)
+    return _shortened(example, low) if low else None
+
+
+def _longest_text(example: Example) -> str:
+    texts = [m.content for m in example.prompt_messages if m.role == "user"] or [""]
+    return max(example.fields.values() if example.fields else texts, key=len)
+
+
+def _shortened(example: Example, length: int) -> Example:
+    longest = _longest_text(example)
+    if example.fields:
+        name = next(key for key, value in example.fields.items() if value == longest)
+        fields = {**example.fields, name: longest[:length]}
+        content = "\n\n".join(value for value in fields.values() if value)
+        last = max(i for i, m in enumerate(example.messages) if m.role == "user")
+        messages = tuple(dataclasses.replace(m, content=content) if i == last else m for i, m in enumerate(example.messages))
+        return dataclasses.replace(example, fields=fields, messages=messages)
+    index = next(i for i, m in enumerate(example.messages) if m.role == "user" and m.content == longest)
+    message = dataclasses.replace(example.messages[index], content=longest[:length])
+    return dataclasses.replace(example, messages=(*example.messages[:index], message, *example.messages[index + 1 :]))

@@ -1,0 +1,251 @@
+"""The run directory: the only room that knows a file name inside a run.
+
+runs/faq-smollm2/
+  run.json            written first: schema version, command, settings, seed, git commit, versions, data fingerprint
+  config.yaml         the resolved settings, for people
+  preflight.json      what the rendering check saw
+  metrics.jsonl       append-only: one line a step, one a validation
+  renderer.json       template and fingerprint that generation and serving must match
+  checkpoints/step-000040/   all that resuming needs
+  best/               trained weights at the best validation loss
+  model/              the result: a PEFT adapter, or a folder `from_pretrained` loads
+  manifest.json       written last: its presence means the run is complete
+  evaluation/         records.jsonl, report.json, report.html
+  analysis/           records.jsonl, analysis.json
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tunesmith.errors import RunError
+from tunesmith.files import read_json_lines, write_json, write_text
+
+SCHEMA_VERSION = 1
+"""Of run directories; a higher one was written by a newer tunesmith and is refused."""
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths inside one run, and reading and writing of its records."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best_dir(self) -> Path:
+        return self.path / "best"
+
+    @property
+    def model_dir(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def evaluation_dir(self) -> Path:
+        return self.path / "evaluation"
+
+    @property
+    def evaluation_records_file(self) -> Path:
+        return self.evaluation_dir / "records.jsonl"
+
+    @property
+    def evaluation_report_file(self) -> Path:
+        return self.evaluation_dir / "report.json"
+
+    @property
+    def html_report_file(self) -> Path:
+        return self.evaluation_dir / "report.html"
+
+    @property
+    def analysis_dir(self) -> Path:
+        return self.path / "analysis"
+
+    @property
+    def is_complete(self) -> bool:
+        return (self.path / "manifest.json").is_file()
+
+    def record(self) -> dict[str, Any]:
+        """What was known when the run started (`run.json`)."""
+        return _read_record(self.path / "run.json")
+
+    def manifest(self) -> dict[str, Any]:
+        """The run's results.
+
+        Raises:
+            RunError: the run has not finished.
+        """
+        if not self.is_complete:
+            raise RunError(
+                str(self.path),
+                "the run has not finished",
+                expected="a manifest.json",
+                remedy=f"finish it with `tunesmith train --resume {self.path}`",
+            )
+        return _read_record(self.path / "manifest.json")
+
+    def write_manifest(self, values: Mapping[str, Any]) -> None:
+        write_json(self.path / "manifest.json", {"schema_version": SCHEMA_VERSION, **values})
+
+    def renderer_record(self) -> dict[str, Any]:
+        return _read_record(self.path / "renderer.json")
+
+    def write_renderer_record(self, values: Mapping[str, Any]) -> None:
+        write_json(self.path / "renderer.json", {"schema_version": SCHEMA_VERSION, **values})
+
+    def write_preflight(self, values: Mapping[str, Any]) -> None:
+        write_json(self.path / "preflight.json", values)
+
+    def append_metrics(self, values: Mapping[str, Any]) -> None:
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Lines of `metrics.jsonl`, each with a `kind`: `step` or `validation`."""
+        return read_json_lines(self.metrics_file) if self.metrics_file.is_file() else []
+
+    def drop_metrics_after(self, step: int) -> None:
+        """Forget what was logged after the checkpoint being resumed, so that no step is counted twice."""
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        write_text(self.metrics_file, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def checkpoints(self) -> list[Path]:
+        """Whole checkpoints, oldest first."""
+        return sorted(self.checkpoints_dir.glob("step-*")) if self.checkpoints_dir.is_dir() else []
+
+    def checkpoint_path(self, step: int) -> Path:
+        return self.checkpoints_dir / f"step-{step:08d}"
+
+    def keep_last_checkpoints(self, count: int) -> None:
+        for old in self.checkpoints()[:-count]:
+            shutil.rmtree(old)
+
+
+def _read_record(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(
+            str(file.parent), f"there is no {file.name}", expected="a run directory", remedy="see `tunesmith runs` for the runs there are"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise RunError(
+            str(file), f"not JSON ({error})", expected="a file written by tunesmith", remedy="restore it, or train again under another name"
+        ) from None
+    version = record.get("schema_version", 0)
+    if version > SCHEMA_VERSION:
+        raise RunError(
+            str(file),
+            f"schema version {version}",
+            expected=f"at most {SCHEMA_VERSION} (this is tunesmith {metadata.version('tunesmith')})",
+            remedy="install a newer tunesmith",
+        )
+    return record
+
+
+def create_run(runs_dir: Path, name: str, record: Mapping[str, Any]) -> RunDirectory:
+    """Make `runs_dir/name` with its `run.json` and `config.yaml`.
+
+    Raises:
+        RunError: the name is taken, or cannot be a directory's.
+    """
+    if not re.fullmatch(r"[\w][\w.+-]*", name):
+        raise RunError(
+            str(runs_dir), f"the run name {name!r}", expected="letters, digits and . _ + -", remedy="choose another name with --name"
+        )
+    path = runs_dir / name
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise RunError(
+            str(path),
+            "a run of this name exists and is never overwritten",
+            expected="a free name",
+            remedy=f"choose another with --name, or continue it with --resume {path}",
+        ) from None
+    run = RunDirectory(path)
+    write_text(path / "config.yaml", yaml.safe_dump(dict(record["config"]), sort_keys=False, allow_unicode=True))
+    write_json(path / "run.json", {"schema_version": SCHEMA_VERSION, **record})
+    return run
+
+
+def open_run(path: Path) -> RunDirectory:
+    """Open an existing run, whole or interrupted.
+
+    Raises:
+        RunError: not a run directory, or from a newer version.
+    """
+    run = RunDirectory(path)
+    run.record()
+    return run
+
+
+def is_run(path: str | Path) -> bool:
+    """Tell a run directory from a model folder."""
+    return (Path(path) / "run.json").is_file()
+
+
+def list_runs(runs_dir: Path) -> list[RunDirectory]:
+    """Runs in `runs_dir`, oldest first."""
+    if not runs_dir.is_dir():
+        return []
+    runs = [RunDirectory(path) for path in runs_dir.iterdir() if is_run(path)]
+    return sorted(runs, key=lambda run: (run.record()["created"], run.name))
+
+
+def default_name(data: Path, model: str) -> str:
+    """Date, data and model: `20260131-142501-faq-smollm2-135m-instruct`."""
+    parts = [time.strftime("%Y%m%d-%H%M%S"), data.resolve().name, Path(model).name]
+    return re.sub(r"[^\w.+-]+", "-", "-".join(parts))
+
+
+def provenance() -> dict[str, Any]:
+    """Where a run came from: command, time, versions, git commit of the working directory."""
+    packages = ("tunesmith", "torch", "transformers", "peft", "safetensors", "tokenizers")
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": sys.argv,
+        "directory": str(Path.cwd()),
+        "git_commit": _git_commit(Path.cwd()),
+        "python": sys.version.split()[0],
+        "versions": {name: metadata.version(name) for name in packages},
+    }
+
+
+def _git_commit(directory: Path) -> str | None:
+    """Read HEAD without running git; None outside a repository."""
+    for parent in _ancestors(directory):
+        head = parent / ".git" / "HEAD"
+        if head.is_file():
+            content = head.read_text(encoding="utf-8").strip()
+            if not content.startswith("ref: "):
+                return content
+            reference = parent / ".git" / content.removeprefix("ref: ")
+            return reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
+    return None
+
+
+def _ancestors(directory: Path) -> Iterator[Path]:
+    yield directory
+    yield from directory.parents

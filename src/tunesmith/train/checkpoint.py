@@ -1,0 +1,149 @@
+"""All that resuming needs, written at once or not at all.
+
+checkpoints/step-00000040/
+  weights.safetensors     float32 masters of the trained weights
+  optimizer.safetensors   the optimiser's moments, `NAME.exp_avg` and so on
+  random.safetensors      the random generator (dropout)
+  state.json              step, best step, what was seen
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tunesmith.engine.adapters import TrainedWeights
+from tunesmith.errors import RunError
+from tunesmith.files import atomic_directory, write_json
+from tunesmith.runs import RunDirectory
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a run stands; everything else follows from its settings."""
+
+    step: int = 0
+    """Finished optimiser updates."""
+    best_step: int | None = None
+    best_loss: float | None = None
+    """Lowest validation loss so far, in nats per supervised token."""
+    validations_since_best: int = 0
+    tokens: int = 0
+    """Tokens trained on, prompts included, padding never."""
+    supervised: int = 0
+    seconds: float = 0.0
+
+
+def save_checkpoint(run: RunDirectory, progress: Progress, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> None:
+    """Write a checkpoint; the earlier ones stay until it is whole.
+
+    Raises:
+        RunError: the disk is full; the last good checkpoint is untouched.
+    """
+    path = run.checkpoint_path(progress.step)
+    if path.exists():
+        return
+    try:
+        with atomic_directory(path) as staging:
+            save_file(_contiguous(weights.state()), staging / "weights.safetensors")
+            save_file(_flatten(optimizer, weights), staging / "optimizer.safetensors")
+            save_file(_random_state(), staging / "random.safetensors")
+            write_json(staging / "state.json", dataclasses.asdict(progress))
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        raise RunError(
+            str(run.checkpoints_dir),
+            f"the disk is full while saving step {progress.step}",
+            expected=f"room for {_size(weights) / 1e6:.0f} MB",
+            remedy=f"free some space, then `tunesmith train --resume {run.path}` goes on from {_last_good(run)}",
+        ) from error
+
+
+def load_checkpoint(path: Path, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put everything back as it was after the checkpoint's step."""
+    weights.load_from(path / "weights.safetensors")
+    _unflatten(optimizer, weights, load_file(path / "optimizer.safetensors"))
+    random = load_file(path / "random.safetensors")
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"])
+    return Progress(**json.loads((path / "state.json").read_text(encoding="utf-8")))
+
+
+def save_best(run: RunDirectory, progress: Progress, weights: TrainedWeights) -> None:
+    """Keep the weights of the best validation; the former best goes once they are whole."""
+    path = _best_path(run, progress.step)
+    if not path.exists():
+        with atomic_directory(path) as staging:
+            save_file(_contiguous(weights.state()), staging / "weights.safetensors")
+
+
+def drop_other_bests(run: RunDirectory, progress: Progress) -> None:
+    """Call once a checkpoint that names the best step is on disk."""
+    for path in run.best_dir.glob("step-*"):
+        if path.name != f"step-{progress.best_step:08d}":
+            shutil.rmtree(path)
+
+
+def restore_best(run: RunDirectory, progress: Progress, weights: TrainedWeights) -> None:
+    """Give the network the weights of the best validation."""
+    if progress.best_step is not None and progress.best_step != progress.step:
+        weights.load_from(_best_path(run, progress.best_step) / "weights.safetensors")
+
+
+def _best_path(run: RunDirectory, step: int) -> Path:
+    return run.best_dir / f"step-{step:08d}"
+
+
+def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+
+def _flatten(optimizer: torch.optim.Optimizer, weights: TrainedWeights) -> dict[str, torch.Tensor]:
+    state = optimizer.state_dict()["state"]
+    names = list(weights.masters)
+    return {
+        f"{names[index]}|{key}": value.contiguous()
+        for index, moments in state.items()
+        for key, value in moments.items()
+        if isinstance(value, torch.Tensor)
+    }
+
+
+def _unflatten(optimizer: torch.optim.Optimizer, weights: TrainedWeights, tensors: dict[str, torch.Tensor]) -> None:
+    index_of = {name: index for index, name in enumerate(weights.masters)}
+    state: dict[int, dict[str, Any]] = {}
+    for full_name, value in tensors.items():
+        name, _, key = full_name.rpartition("|")
+        state.setdefault(index_of[name], {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _random_state() -> dict[str, torch.Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def _is_disk_full(error: Exception) -> bool:
+    # safetensors wraps the system's error in one of its own and keeps only the text.
+    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+
+
+def _size(weights: TrainedWeights) -> int:
+    return 12 * weights.num_parameters
+
+
+def _last_good(run: RunDirectory) -> str:
+    checkpoints = run.checkpoints()
+    return f"{checkpoints[-1].name}" if checkpoints else "the start"

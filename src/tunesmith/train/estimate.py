@@ -1,0 +1,74 @@
+"""What a run will cost, in words and numbers, before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from tunesmith.config import TrainConfig
+from tunesmith.render.preflight import Preflight
+from tunesmith.train.start import Trainee
+
+OPTIMIZER_BYTES = {"adamw": 8.0, "adafactor": 4.0}
+"""Per trained weight: two float32 moments; Adafactor keeps at most one for vectors and far less for matrices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Sizes known before the first step; activations come on top and are measured while training."""
+
+    num_parameters: int
+    num_trainable: int
+    state_bytes: int
+    """Weights, float32 masters, gradients and optimiser moments."""
+    flops_per_step: float
+    """Floating-point operations of matrix products in a mean step, forward and backward."""
+    num_steps: int
+    tokens_per_step: float
+    supervised_per_step: float
+
+    def record(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def sentences(self, config: TrainConfig, num_examples: int) -> list[str]:
+        """For the screen, before step 1."""
+        share = 100 * self.num_trainable / self.num_parameters
+        unit = f"{config.examples_per_step} examples" if config.tokens_per_step is None else f"up to {config.tokens_per_step:,} tokens"
+        return [
+            f"{config.method}: {self.num_trainable:,} of {self.num_parameters:,} parameters train ({share:.2f} %)",
+            f"memory: {self.state_bytes / 1e9:.2f} GB for weights, gradients and optimiser, plus activations",
+            f"a step: {unit}, on average {self.tokens_per_step:,.0f} tokens of which {self.supervised_per_step:,.0f} supervised, "
+            f"{self.flops_per_step / 1e12:.2f} TFLOP",
+            f"{num_examples:,} examples x {config.epochs:g} epochs = {self.num_steps:,} steps",
+        ]
+
+
+def estimate_cost(trainee: Trainee, preflight: Preflight, steps: list[list[int]], config: TrainConfig) -> Cost:
+    """Count parameters, bytes and operations (Kaplan et al. 2020, arXiv:2001.08361, section 2.1: 2 per weight and token forward)."""
+    rendered = preflight.rendered
+    used = [index for step in steps for index in step]
+    tokens = sum(len(rendered[i].token_ids) for i in used) / len(steps)
+    supervised = sum(rendered[i].num_supervised for i in used) / len(steps)
+    body, head = _matrix_weights(trainee)
+    trainable = trainee.weights.num_parameters
+    compute_bytes = sum(p.numel() * p.element_size() for p in trainee.network.parameters())
+    has_copies = any(trainee.weights.masters[n] is not p for n, p in trainee.weights.parameters.items())
+    per_trained = 4 + OPTIMIZER_BYTES[config.optimizer] + (4 if has_copies else 0)
+    return Cost(
+        num_parameters=trainee.num_parameters,
+        num_trainable=trainable,
+        state_bytes=int(compute_bytes + per_trained * trainable),
+        flops_per_step=4 * (tokens * body + supervised * head) + 2 * tokens * min(trainable, body),
+        num_steps=len(steps),
+        tokens_per_step=tokens,
+        supervised_per_step=supervised,
+    )
+
+
+def _matrix_weights(trainee: Trainee) -> tuple[int, int]:
+    """Weights in matrix products: of the body, and of the output head."""
+    head = trainee.network.get_output_embeddings()
+    body = sum(m.weight.numel() for m in trainee.network.modules() if isinstance(m, nn.Linear) and m is not head)
+    return body, head.weight.numel()

@@ -1,0 +1,211 @@
+"""The training loop: one step after another, validations and checkpoints on the way."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from tunesmith.config import TrainConfig
+from tunesmith.engine.attention import attending_by_segments
+from tunesmith.engine.loss import pack_loss
+from tunesmith.engine.memory import memory_in_use
+from tunesmith.engine.packing import build_pack, plan_packs
+from tunesmith.engine.score import mean_loss, score
+from tunesmith.errors import TrainingError, TrainingInterrupted
+from tunesmith.runs import RunDirectory
+from tunesmith.train.checkpoint import Progress, drop_other_bests, save_best, save_checkpoint
+from tunesmith.train.observer import Observer, names_of
+from tunesmith.train.plan import evaluate_every, learning_rate_at
+from tunesmith.train.start import Trainee
+from tunesmith.types import RenderedExample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """Everything the loop needs; nothing in it changes but the weights and the optimiser's moments."""
+
+    config: TrainConfig
+    run: RunDirectory
+    trainee: Trainee
+    optimizer: torch.optim.Optimizer
+    train: Sequence[RenderedExample]
+    validation: Sequence[RenderedExample]
+    steps: Sequence[Sequence[int]]
+    observer: Observer
+
+    @property
+    def validate_every(self) -> int:
+        return evaluate_every(len(self.steps), self.config)
+
+
+class StepResult(NamedTuple):
+    """One optimiser update."""
+
+    loss: float
+    """Nats per supervised token of the step, before the update."""
+    grad_norm: float
+    num_tokens: int
+    num_supervised: int
+
+
+def make_optimizer(trainee: Trainee, config: TrainConfig) -> torch.optim.Optimizer:
+    """Over the float32 masters; the learning rate is set before every step."""
+    masters = list(trainee.weights.masters.values())
+    if config.optimizer == "adafactor":
+        return torch.optim.Adafactor(masters, lr=1.0, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(masters, lr=1.0, weight_decay=config.weight_decay, fused=True)
+
+
+def run_loop(task: Task, progress: Progress) -> Progress:
+    """Train from where `progress` stands to the last step, or until validation stops improving.
+
+    Raises:
+        TrainingError: a loss or gradient is not finite; nothing was updated with it.
+        TrainingInterrupted: the user pressed Ctrl-C; the step was finished and saved.
+        RunError: the disk is full.
+    """
+    task.observer.started(len(task.steps), progress.step)
+    try:
+        with interruption() as interrupted:
+            while progress.step < len(task.steps):
+                advance(task, progress)
+                is_last = progress.step == len(task.steps)
+                if is_last or progress.step % task.validate_every == 0:
+                    validate(task, progress)
+                    save(task, progress)
+                if interrupted.is_set() and not is_last:
+                    save(task, progress)
+                    raise _interrupted(task, progress)
+                if task.config.patience and progress.validations_since_best >= task.config.patience:
+                    task.observer.say(f"stopped early: no better validation loss since step {progress.best_step}")
+                    break
+    finally:
+        task.observer.finished()
+    return progress
+
+
+def advance(task: Task, progress: Progress) -> None:
+    """One step, logged."""
+    started = time.perf_counter()
+    rate = learning_rate_at(progress.step, len(task.steps), task.config.learning_rate or 0.0, task.config)
+    result = train_step(task, task.steps[progress.step], rate, progress.step + 1)
+    seconds = time.perf_counter() - started
+    progress.step += 1
+    progress.tokens += result.num_tokens
+    progress.supervised += result.num_supervised
+    progress.seconds += seconds
+    metrics = {
+        "kind": "step",
+        "step": progress.step,
+        "epoch": round(progress.step / len(task.steps) * task.config.epochs, 4),
+        "loss": result.loss,
+        "learning_rate": rate,
+        "grad_norm": result.grad_norm,
+        "num_tokens": result.num_tokens,
+        "num_supervised": result.num_supervised,
+        "seconds": round(seconds, 4),
+        "tokens_per_second": round(result.num_tokens / seconds, 1),
+        "memory_bytes": memory_in_use(task.trainee.network.device),
+    }
+    task.run.append_metrics(metrics)
+    task.observer.stepped(metrics)
+
+
+def train_step(task: Task, members: Sequence[int], learning_rate: float, step: int) -> StepResult:
+    """Add up the gradients of the step's micro-batches, then update once.
+
+    The loss is the sum over the step's supervised tokens divided by their number, however they fall into micro-batches.
+    """
+    network, weights = task.trainee.network, task.trainee.weights
+    examples = [task.train[i] for i in members]
+    num_supervised = sum(sum(e.supervised[1:]) for e in examples)
+    total, num_tokens = 0.0, 0
+    network.train()
+    with attending_by_segments(network):
+        for pack_members in plan_packs([len(e.token_ids) for e in examples], task.config.tokens_per_micro_batch):
+            pack = build_pack(examples, pack_members, network.device)
+            loss = pack_loss(network, pack, weight=1 / num_supervised)
+            loss.total.backward()
+            total += float(loss.total.detach())
+            num_tokens += pack.num_tokens
+    masters = list(weights.masters.values())
+    grad_norm = float(torch.nn.utils.clip_grad_norm_(masters, task.config.max_grad_norm or math.inf))
+    if not (math.isfinite(total) and math.isfinite(grad_norm)):
+        raise _not_finite(task, step, total, grad_norm, examples)
+    for group in task.optimizer.param_groups:
+        group["lr"] = learning_rate
+    task.optimizer.step()
+    task.optimizer.zero_grad(set_to_none=True)
+    weights.publish()
+    return StepResult(total, grad_norm, num_tokens, num_supervised)
+
+
+def validate(task: Task, progress: Progress) -> None:
+    """Loss on the validation split; the best weights so far are kept."""
+    if not task.validation:
+        return
+    network = task.trainee.network
+    network.eval()
+    loss = mean_loss(score(network, task.validation, tokens_per_pack=task.config.tokens_per_micro_batch))
+    is_best = progress.best_loss is None or loss < progress.best_loss
+    if is_best:
+        progress.best_loss, progress.best_step, progress.validations_since_best = loss, progress.step, 0
+        save_best(task.run, progress, task.trainee.weights)
+    else:
+        progress.validations_since_best += 1
+    metrics = {"kind": "validation", "step": progress.step, "loss": loss, "is_best": is_best}
+    task.run.append_metrics(metrics)
+    task.observer.validated(metrics)
+
+
+def save(task: Task, progress: Progress) -> None:
+    """Write a checkpoint, then let go of what it replaces."""
+    save_checkpoint(task.run, progress, task.trainee.weights, task.optimizer)
+    drop_other_bests(task.run, progress)
+    task.run.keep_last_checkpoints(task.config.keep_checkpoints)
+
+
+@contextmanager
+def interruption() -> Iterator[threading.Event]:
+    """Yield an event that the first Ctrl-C sets; a second one interrupts at once. Elsewhere than in the main thread: never set."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def on_signal(signum: int, frame: Any) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = signal.signal(signal.SIGINT, on_signal)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(task: Task, progress: Progress) -> TrainingInterrupted:
+    return TrainingInterrupted(
+        str(task.run.path),
+        f"stopped at step {progress.step} of {len(task.steps)}, which is saved",
+        expected="to go on later",
+        remedy=f"`tunesmith train --resume {task.run.path}`",
+    )
+
+
+def _not_finite(task: Task, step: int, loss: float, grad_norm: float, examples: Sequence[RenderedExample]) -> TrainingError:
+    return TrainingError(
+        f"step {step}",
+        f"loss {loss} and gradient norm {grad_norm} (examples {names_of(examples)}); the update was not made",
+        expected="finite numbers",
+        remedy="lower --learning-rate, look at these examples with `tunesmith preview`, or use --dtype float32",
+    )

@@ -1,0 +1,148 @@
+"""What a run starts from: a base model, or an earlier run whose training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from transformers import PreTrainedModel
+
+from tunesmith import assets
+from tunesmith.config import LoraConfig, TrainConfig
+from tunesmith.engine.adapters import TrainedWeights, add_lora, freeze_all_but_last, load_adapter, merge
+from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model
+from tunesmith.errors import ConfigError
+from tunesmith.render.renderer import Renderer
+from tunesmith.runs import RunDirectory, is_run, open_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where the weights come from."""
+
+    reference: str
+    """As the user named the base model (of a continued adapter: the base under it)."""
+    directory: Path
+    """The base model's folder."""
+    name: str
+    licence: str | None
+    origin: str
+    parent: RunDirectory | None = None
+    """The earlier run, when this one continues it."""
+
+    @property
+    def adapter_dir(self) -> Path | None:
+        """The parent's adapter, when the parent trained one."""
+        return self.parent.model_dir if self.parent and self.parent.manifest()["method"] == "lora" else None
+
+    def record(self) -> dict[str, Any]:
+        """For `run.json`: enough to open the base model again."""
+        return {
+            "reference": self.reference,
+            "directory": str(self.directory.resolve()),
+            "name": self.name,
+            "licence": self.licence,
+            "origin": self.origin,
+        }
+
+
+def find_start(reference: str, say: Callable[[str], None] | None = None) -> Start:
+    """Resolve `TrainConfig.model`.
+
+    Raises:
+        AssetError: there is no such model.
+        RunError: the earlier run has not finished.
+    """
+    if not is_run(reference):
+        model = assets.resolve_model(reference, on_progress=say)
+        return Start(reference=reference, directory=model.directory, name=model.name, licence=model.licence, origin=model.origin)
+    parent = open_run(Path(reference))
+    base = parent.record()["model"]
+    if parent.manifest()["method"] == "lora":
+        return Start(
+            reference=base["reference"],
+            directory=Path(base["directory"]),
+            name=base["name"],
+            licence=base["licence"],
+            origin=base["origin"],
+            parent=parent,
+        )
+    return Start(
+        reference=str(parent.path),
+        directory=parent.model_dir,
+        name=parent.name,
+        licence=base["licence"],
+        origin=f"run {parent.name}",
+        parent=parent,
+    )
+
+
+def load_start(start: Start, config: TrainConfig) -> LoadedModel:
+    """Load in float32, with the parent's adapter folded in unless the run goes on training that adapter."""
+    loaded = load_model(start.directory, dtype=torch.float32, device=torch.device("cpu"))
+    if start.adapter_dir and config.method != "lora":
+        merge(load_adapter(loaded.network, start.adapter_dir))
+    return loaded
+
+
+def choose_renderer(start: Start, template: str, data_template: str, loaded: LoadedModel) -> Renderer:
+    """The template asked for, else the parent's, else the data set's, else the model's own."""
+    if template == "auto" and start.parent:
+        return Renderer.from_record(loaded.tokenizer, start.parent.renderer_record())
+    return Renderer.for_model(loaded.tokenizer, data_template if template == "auto" else template, loaded.stop_ids)
+
+
+def resolve_lora(start: Start, config: TrainConfig) -> LoraConfig:
+    """A continued adapter keeps its shape.
+
+    Raises:
+        ConfigError: another shape was asked for.
+    """
+    if not start.adapter_dir or start.parent is None:
+        return config.lora
+    parent_lora = LoraConfig(**start.parent.record()["config"]["lora"])
+    if config.lora not in (LoraConfig(), parent_lora):
+        raise ConfigError(
+            "lora", f"{config.lora!r}", expected=f"{parent_lora!r}, the adapter of {start.parent.path}", remedy="leave out the LoRA options"
+        )
+    return parent_lora
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainee:
+    """A network with some of its weights trainable."""
+
+    network: PreTrainedModel
+    peft_network: peft.PeftModel | None
+    weights: TrainedWeights
+    num_parameters: int
+
+
+def make_trainee(start: Start, loaded: LoadedModel, config: TrainConfig) -> Trainee:
+    """Choose what trains, move to the device, and keep float32 masters of the trained weights."""
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, device)
+    network = loaded.network
+    num_parameters = network.num_parameters()
+    torch.manual_seed(config.seed)  # the adapter's initial weights
+    peft_network = None
+    if config.method == "lora":
+        peft_network = (
+            load_adapter(network, start.adapter_dir, trainable=True)
+            if start.adapter_dir
+            else add_lora(network, config.lora, start.reference)
+        )
+        num_parameters += sum(p.numel() for p in network.parameters() if p.requires_grad)
+    elif config.method == "freeze":
+        freeze_all_but_last(network, config.trainable_layers)
+    else:
+        network.requires_grad_(True)
+    network.to(device)
+    weights = TrainedWeights(peft_network or network, dtype)
+    if config.activation_checkpointing:
+        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return Trainee(network=network, peft_network=peft_network, weights=weights, num_parameters=num_parameters)

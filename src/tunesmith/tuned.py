@@ -1,0 +1,159 @@
+"""Opening a model by any reference (a name, a folder, a run), always with the renderer it has to be used with.
+
+>>> opened = open_model("runs/faq")
+>>> opened.complete(["How do I reset my password?"])
+[Completion(text='Open Settings …', …)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from transformers import PreTrainedModel
+
+from tunesmith import assets
+from tunesmith.config import GenerateConfig
+from tunesmith.engine.adapters import load_adapter
+from tunesmith.engine.generate import generate
+from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model
+from tunesmith.errors import RunError
+from tunesmith.render.renderer import Renderer
+from tunesmith.runs import RunDirectory, is_run, open_run
+from tunesmith.types import Completion, Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedModel:
+    """A network, adapter included, and its renderer."""
+
+    loaded: LoadedModel
+    network: PreTrainedModel | peft.PeftModel
+    renderer: Renderer
+    trained_on_text: bool = False
+    """Tuned on raw text: a prompt is continued as it stands, without a template."""
+
+    def complete(
+        self,
+        conversations: Sequence[Sequence[Message]],
+        config: GenerateConfig,
+        *,
+        fields: Sequence[Mapping[str, str]] | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[Completion]:
+        """Answer every conversation (each ends in a user message)."""
+        return generate(
+            self.hugging_face_network,
+            [
+                self.prompt_ids(messages, config, fields=fields[i] if fields else {}, place=f"prompt {i + 1}")
+                for i, messages in enumerate(conversations)
+            ],
+            config,
+            stop_ids=self.renderer.stop_ids,
+            context_length=self.loaded.context_length,
+            parse=self.renderer.parse,
+            on_progress=on_progress,
+        )
+
+    def prompt_ids(self, messages: Sequence[Message], config: GenerateConfig, *, fields: Mapping[str, str], place: str) -> tuple[int, ...]:
+        """Render a prompt into what the context leaves beside the new tokens, cutting it as training would."""
+        if self.trained_on_text:
+            return self.renderer.text_prompt_ids(messages[-1].content)
+        room = max(1, self.loaded.context_length - config.max_new_tokens)
+        return self.renderer.fit_prompt(messages, fields, min(room, config.max_prompt_tokens or room), place=place)
+
+    @property
+    def hugging_face_network(self) -> PreTrainedModel:
+        """The transformers model itself; an adapter lives inside its layers."""
+        return self.network.get_base_model() if isinstance(self.network, peft.PeftModel) else self.network
+
+
+def open_model(
+    reference: str | Path,
+    *,
+    template: str = "auto",
+    dtype: str = "auto",
+    device: str = "auto",
+    say: Callable[[str], None] | None = None,
+) -> OpenedModel:
+    """Open a run's tuned model, or any other model with a template.
+
+    Raises:
+        AssetError: there is no such model.
+        RunError: the run has not finished, or its renderer no longer gives the tokens it was trained with.
+    """
+    if is_run(reference):
+        return open_tuned(open_run(Path(reference)), dtype=dtype, device=device)
+    resolved = assets.resolve_model(str(reference), on_progress=say)
+    loaded = load(resolved.directory, dtype=dtype, device=device)
+    renderer = Renderer.for_model(loaded.tokenizer, template, loaded.stop_ids)
+    return OpenedModel(loaded=loaded, network=loaded.network, renderer=renderer)
+
+
+def open_tuned(run: RunDirectory, *, dtype: str = "auto", device: str = "auto") -> OpenedModel:
+    """Open what a run produced, checking its renderer's fingerprint."""
+    manifest = run.manifest()
+    record = run.record()
+    if manifest["method"] == "lora":
+        loaded = load(base_directory(record), dtype=dtype, device=device)
+        network: PreTrainedModel | peft.PeftModel = load_adapter(loaded.network, run.model_dir).eval()
+    else:
+        loaded = load(run.model_dir, dtype=dtype, device=device)
+        network = loaded.network
+    renderer = stored_renderer(run, loaded.tokenizer)
+    return OpenedModel(loaded=loaded, network=network, renderer=renderer, trained_on_text=manifest["trained_on_text"])
+
+
+def open_base(run: RunDirectory, *, dtype: str = "auto", device: str = "auto") -> OpenedModel:
+    """Open the model a run started from, with the run's renderer: the same prompts, token for token."""
+    record = run.record()
+    loaded = load(base_directory(record), dtype=dtype, device=device)
+    trained_on_text = run.manifest()["trained_on_text"]
+    return OpenedModel(
+        loaded=loaded, network=loaded.network, renderer=stored_renderer(run, loaded.tokenizer), trained_on_text=trained_on_text
+    )
+
+
+def base_directory(record: Mapping[str, Any]) -> Path:
+    """Folder of the base model of a run, fetched again when the cache lost it.
+
+    Raises:
+        RunError: the folder the run names is gone.
+    """
+    directory = Path(record["model"]["directory"])
+    if not directory.is_dir():
+        directory = assets.resolve_model(record["model"]["reference"]).directory
+    return directory
+
+
+def stored_renderer(run: RunDirectory, tokenizer: Any) -> Renderer:
+    """The renderer of a run.
+
+    Raises:
+        RunError: template or tokenizer give other tokens than in training.
+    """
+    record = run.renderer_record()
+    renderer = Renderer.from_record(tokenizer, record)
+    if renderer.fingerprint != record["fingerprint"]:
+        raise RunError(
+            str(run.path),
+            f"the renderer's fingerprint is {renderer.fingerprint}",
+            expected=f"{record['fingerprint']}, as in training (same template, same tokenizer)",
+            remedy="restore the base model's tokenizer files, or train again",
+        )
+    return renderer
+
+
+def load(directory: Path, *, dtype: str, device: str) -> LoadedModel:
+    """Load with the choices of the command line."""
+    chosen = choose_device(device)  # type: ignore[arg-type]
+    return load_model(directory, dtype=choose_dtype(dtype, chosen), device=chosen)  # type: ignore[arg-type]
+
+
+def half_precision_name(dtype: torch.dtype) -> str:
+    """`bfloat16` for torch.bfloat16."""
+    return str(dtype).removeprefix("torch.")

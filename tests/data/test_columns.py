@@ -1,0 +1,130 @@
+"""Which columns hold what: every known layout, every ambiguity, and the user's own keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from tunesmith.config import PrepareConfig
+from tunesmith.data.columns import Layout, recognise
+from tunesmith.data.readers import rows_from_records
+from tunesmith.errors import DataError
+
+
+def layout_of(*columns: str, **keys: str) -> Layout:
+    return recognise(rows_from_records([dict.fromkeys(columns, "x")], "faq.csv"), PrepareConfig(**keys))
+
+
+def refused(*columns: str, **keys: str) -> DataError:
+    with pytest.raises(DataError) as caught:
+        layout_of(*columns, **keys)
+    assert caught.value.place == "faq.csv#1"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("columns", "words", "kind"),
+    [
+        ("question answer", "question -> prompt, answer -> completion (question/answer)", "prompt-completion"),
+        ("Answer QUESTION", "QUESTION -> prompt, Answer -> completion (question/answer)", "prompt-completion"),
+        ("instruction response", "instruction -> prompt, response -> completion (instruction/response)", "prompt-completion"),
+        ("instruction input output", "instruction + input -> prompt, output -> completion (Alpaca)", "prompt-completion"),
+        ("instruction output", "instruction -> prompt, output -> completion (Alpaca without input)", "prompt-completion"),
+        ("input output", "input -> prompt, output -> completion (input/output)", "prompt-completion"),
+        ("prompt completion", "prompt -> prompt, completion -> completion (prompt/completion)", "prompt-completion"),
+        ("messages", "messages -> conversation (OpenAI messages)", "messages"),
+        ("conversations", "conversations -> conversation (ShareGPT)", "sharegpt"),
+        ("text", "text -> raw text, every token supervised", "text"),
+        ("text url timestamp", "text -> raw text, every token supervised", "text"),
+        ("id question answer", "question -> prompt, answer -> completion (question/answer)", "prompt-completion"),
+        ("instruction input output answer", "instruction + input -> prompt, output -> completion (Alpaca)", "prompt-completion"),
+        ("instruction input output chosen rejected", "instruction + input -> prompt, output -> completion (Alpaca)", "prompt-completion"),
+    ],
+)
+def test_recognised(columns: str, words: str, kind: str) -> None:
+    layout = layout_of(*columns.split())
+    assert (str(layout), layout.kind) == (words, kind)
+    assert set(layout.columns) | set(layout.unused) == set(columns.split())
+    assert not set(layout.columns) & set(layout.unused)
+
+
+def test_columns_of_all_rows_count() -> None:
+    rows = rows_from_records([{"instruction": "a", "output": "b"}, {"instruction": "a", "input": "c", "output": "b"}])
+    assert recognise(rows, PrepareConfig()).name == "Alpaca"
+
+
+@pytest.mark.parametrize(
+    ("columns", "readings"),
+    [
+        ("question answer prompt completion", "question/answer or as prompt/completion"),
+        ("instruction response output", "instruction/response or as Alpaca without input"),
+        ("question answer messages", "question/answer or as OpenAI messages"),
+        ("question answer text", "question/answer or as raw text"),
+    ],
+)
+def test_ambiguous(columns: str, readings: str) -> None:
+    error = refused(*columns.split())
+    assert error.found == f"the columns {', '.join(columns.split())} can be read as {readings}"
+    assert error.remedy == "name the columns with `--prompt-key COLUMN --completion-key COLUMN`"
+
+
+def test_two_conversations_cannot_be_told_apart_by_keys() -> None:
+    assert refused("messages", "conversations").remedy == "remove the column that is not meant"
+
+
+def test_unknown_layout_lists_the_columns_and_the_option() -> None:
+    error = refused("Frage", "Antwort")
+    assert error.found == "the columns Frage, Antwort are no layout tunesmith knows"
+    assert "question + answer, instruction + response" in error.expected
+    assert "`--prompt-key COLUMN --completion-key COLUMN`" in error.remedy
+
+
+def test_text_beside_an_unknown_column_is_not_taken_for_raw_text() -> None:
+    error = refused("text", "category")
+    assert "as raw text, or as prompts whose completion is another column" in error.found
+    assert "`--completion-key text`" in error.remedy
+    assert layout_of("text", "category", completion_key="text").kind == "text"
+    named = layout_of("text", "category", prompt_key="text", completion_key="category")
+    assert str(named) == "text -> prompt, category -> completion (as named)"
+
+
+def test_keys_win() -> None:
+    layout = layout_of("question", "answer", "Frage", "Antwort", prompt_key="frage", completion_key="Antwort")
+    assert (layout.prompt, layout.completion, layout.unused) == ("Frage", "Antwort", ("question", "answer"))
+
+
+def test_one_key_and_the_other_recognised() -> None:
+    assert layout_of("Frage", "answer", prompt_key="Frage").completion == "answer"
+    assert layout_of("question", "Antwort", completion_key="Antwort").prompt == "question"
+    alpaca = layout_of("instruction", "input", "Antwort", completion_key="Antwort")
+    assert (alpaca.prompt, alpaca.input) == ("instruction", "input")
+    error = refused("Frage", "Antwort", prompt_key="Frage")
+    assert (error.found, error.remedy) == (
+        "which of the columns Frage, Antwort is the completion cannot be told",
+        "name it with `--completion-key COLUMN`",
+    )
+    assert refused("Frage", "Antwort", completion_key="Antwort").remedy == "name it with `--prompt-key COLUMN`"
+
+
+def test_input_key() -> None:
+    assert layout_of("question", "answer", "passage", input_key="passage").input == "passage"
+    assert layout_of("a", "b", "c", prompt_key="a", completion_key="b", input_key="c").columns == ("a", "c", "b")
+    assert "cannot be the input" in refused("question", "answer", input_key="answer").found
+    assert "cannot be the input" in refused("messages", "context", input_key="context").found
+
+
+def test_key_that_is_no_column() -> None:
+    error = refused("question", "Answer", completion_key="anser")
+    assert error.found == "there is no column 'anser' (--completion-key)"
+    assert error.expected == "one of the columns question, Answer"
+    assert error.remedy == "pass `--completion-key Answer`"
+    assert refused("question", "answer", prompt_key="zzz").remedy == "correct --prompt-key"
+
+
+def test_same_column_twice_and_columns_that_differ_in_case() -> None:
+    assert "named as prompt and as completion" in refused("a", "b", prompt_key="a", completion_key="a").found
+    assert refused("Question", "QUESTION", "answer").found == "the columns Question and QUESTION differ only in case"
+
+
+def test_no_rows() -> None:
+    with pytest.raises(DataError, match="rows: there are none"):
+        recognise([], PrepareConfig())

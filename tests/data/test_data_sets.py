@@ -1,0 +1,103 @@
+"""Hugging Face data sets: folders in hub layout, saved folders, and the choice of configuration and split."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tunesmith.data.readers import read_rows, read_source
+from tunesmith.errors import DataError
+
+
+def json_lines(path: Path, *questions: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"question": question, "answer": "yes"}) + "\n" for question in questions), encoding="utf-8")
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    folder = tmp_path / "faqs"
+    json_lines(folder / "german" / "one.jsonl", "Wie?")
+    json_lines(folder / "english" / "one.jsonl", "How?")
+    json_lines(folder / "english" / "two.jsonl", "Why?")
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n"
+        "- config_name: german\n  data_files:\n  - split: test\n    path: german/one.jsonl\n"
+        "- config_name: english\n  data_files:\n  - split: test\n    path: english/one.jsonl\n  - split: dev\n    path: english/two.jsonl\n"
+        "---\nTwo languages.\n"
+    )
+    return folder
+
+
+def test_files_named_by_split_give_train_and_say_so(tmp_path: Path) -> None:
+    json_lines(tmp_path / "faqs" / "train.jsonl", "How?", "Why?")
+    json_lines(tmp_path / "faqs" / "test.jsonl", "When?")
+    source = read_source(tmp_path / "faqs")
+    assert [(row.values["question"], row.source) for row in source.rows] == [("How?", "faqs/train#1"), ("Why?", "faqs/train#2")]
+    assert source.note == "took the split train of train, test"
+    assert [row.source for row in read_rows(tmp_path / "faqs", split="test")] == ["faqs/test#1"]
+
+
+def test_an_edited_folder_is_read_anew(tmp_path: Path) -> None:
+    json_lines(tmp_path / "faqs" / "train.jsonl", "How?")
+    assert len(read_rows(tmp_path / "faqs")) == 1
+    json_lines(tmp_path / "faqs" / "train.jsonl", "How?", "Why?")
+    assert len(read_rows(tmp_path / "faqs")) == 2
+
+
+def test_configuration_after_a_colon(configured: Path) -> None:
+    assert [row.source for row in read_rows(f"{configured}:german")] == ["faqs:german/test#1"]
+
+
+def test_configuration_or_split_not_chosen(configured: Path) -> None:
+    with pytest.raises(DataError, match="it has several configurations; expected one of german, english") as caught:
+        read_rows(configured)
+    assert caught.value.remedy == f"name one, as in `{configured}:german`"
+    with pytest.raises(DataError, match="there is no configuration 'french'"):
+        read_rows(f"{configured}:french")
+    with pytest.raises(DataError, match="it has the splits test, dev and none is called train"):
+        read_rows(f"{configured}:english")
+    with pytest.raises(DataError, match="there is no split 'train'; expected one of test, dev"):
+        read_rows(f"{configured}:english", split="train")
+
+
+def test_saved_folders(tmp_path: Path) -> None:
+    import datasets
+
+    one = datasets.Dataset.from_list([{"question": "How?", "answer": "So."}])
+    one.save_to_disk(str(tmp_path / "one"))
+    assert [row.source for row in read_rows(tmp_path / "one")] == ["one#1"]
+    with pytest.raises(DataError, match="expected no choice of split"):
+        read_rows(tmp_path / "one", split="train")
+    datasets.DatasetDict({"train": one, "test": one}).save_to_disk(str(tmp_path / "two"))
+    source = read_source(tmp_path / "two")
+    assert (source.label, source.note) == ("two/train", "took the split train of train, test")
+
+
+def test_folder_without_data(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: the folder cannot be read \(The directory at .* doesn't contain any data files"):
+        read_rows(tmp_path / "empty")
+
+
+def test_folder_of_unlike_files_says_what_differs(tmp_path: Path) -> None:
+    json_lines(tmp_path / "faqs" / "a.jsonl", "How?")
+    (tmp_path / "faqs" / "b.jsonl").write_text('{"left": 1}\n')
+    with pytest.raises(DataError, match="faqs: the folder cannot be read .*left.*column names don't match"):
+        read_rows(tmp_path / "faqs")
+
+
+def test_prepared_directory_is_not_prepared_again(tmp_path: Path) -> None:
+    json_lines(tmp_path / "done" / "train.jsonl", "How?")
+    (tmp_path / "done" / "manifest.json").write_text("{}")
+    with pytest.raises(DataError, match="this folder was written by `tunesmith prepare`"):
+        read_rows(tmp_path / "done")
+
+
+def test_real_parquet_folder(shared_data: Path) -> None:
+    source = read_source(f"{shared_data / 'eval' / 'ai2_arc'}:ARC-Easy")
+    assert (source.label, len(source.rows)) == ("ai2_arc:ARC-Easy/train", 2251)
+    with pytest.raises(DataError, match="one of ARC-Easy, ARC-Challenge"):
+        read_rows(shared_data / "eval" / "ai2_arc")

@@ -1,0 +1,118 @@
+"""Duplicates go, groups stay together, and neither depends on the order of the rows."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.data.examples import build_example
+from tunesmith.data.split import remove_duplicates, split_examples
+from tunesmith.errors import DataError
+from tunesmith.types import Example, Message
+
+
+def example(number: int, prompt: str, completion: str = "yes") -> Example:
+    messages = (Message(role="user", content=prompt), Message(role="assistant", content=completion))
+    return build_example(f"faq.jsonl:{number}", messages=messages)
+
+
+def numbered(count: int) -> list[Example]:
+    return [example(number, f"question {number}") for number in range(1, count + 1)]
+
+
+def sources(examples: tuple[Example, ...]) -> list[int]:
+    return [int(one.source.partition(":")[2]) for one in examples]
+
+
+def test_duplicates_are_equal_but_for_spacing_and_the_first_stays() -> None:
+    result = remove_duplicates(
+        [example(1, "a b", "c"), example(2, "a  b\n", " c"), example(3, "A b", "c"), example(4, "a b", "d"), example(5, "a b", "c")]
+    )
+    assert sources(result.examples) == [1, 3, 4]
+    assert [(one.source, one.duplicate_of) for one in result.duplicates] == [
+        ("faq.jsonl:2", "faq.jsonl:1"),
+        ("faq.jsonl:5", "faq.jsonl:1"),
+    ]
+
+
+def test_duplicate_raw_text() -> None:
+    texts = [build_example(f"b:{number}", text=text) for number, text in enumerate(["a b", "a\nb", "ab"])]
+    assert [one.source for one in remove_duplicates(texts).examples] == ["b:0", "b:2"]
+
+
+GOLDEN_TEST = [2, 20]
+GOLDEN_VALIDATION = [15]
+
+
+def test_golden_split() -> None:
+    """From this very function; a change of any number breaks the reproducibility of every earlier split."""
+    splits = split_examples(numbered(20), 0.1, 0.05, seed=123)
+    assert sources(splits.test) == GOLDEN_TEST
+    assert sources(splits.validation) == GOLDEN_VALIDATION
+    assert sources(splits.train) == [number for number in range(1, 21) if number not in GOLDEN_TEST + GOLDEN_VALIDATION]
+    assert sources(split_examples(numbered(20), 0.1, 0.05, seed=124).test) != GOLDEN_TEST
+
+
+@pytest.mark.parametrize(
+    ("count", "test_fraction", "validation_fraction", "sizes"),
+    [
+        (1, 0.1, 0.05, (1, 0, 0)),
+        (2, 0.1, 0.05, (2, 0, 0)),
+        (3, 0.1, 0.05, (2, 0, 1)),
+        (9, 0.1, 0.05, (8, 0, 1)),
+        (10, 0.1, 0.05, (8, 1, 1)),
+        (10, 0.0, 0.05, (9, 1, 0)),
+        (10, 0.1, 0.0, (9, 0, 1)),
+        (10, 0.0, 0.0, (10, 0, 0)),
+        (15, 0.1, 0.1, (11, 2, 2)),
+        (100, 0.1, 0.05, (85, 5, 10)),
+        (1391, 0.1, 0.05, (1182, 70, 139)),
+    ],
+)
+def test_sizes(count: int, test_fraction: float, validation_fraction: float, sizes: tuple[int, int, int]) -> None:
+    splits = split_examples(numbered(count), test_fraction, validation_fraction, seed=0)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
+
+
+def test_train_is_never_empty() -> None:
+    with pytest.raises(DataError, match="nothing is left to train on: 2 examples with 2 different prompts"):
+        split_examples(numbered(2), 0.9, 0.05, seed=0)
+    with pytest.raises(DataError, match="5 examples with 1 different prompts"):
+        split_examples([example(number, "same", str(number)) for number in range(5)], 0.1, 0.0, seed=0)
+    with pytest.raises(DataError, match="nothing is left"):
+        split_examples([], 0.1, 0.05, seed=0)
+
+
+def test_large_groups_are_held_out_when_there_are_no_others() -> None:
+    examples = [example(number, f"prompt {number % 2}", str(number)) for number in range(10)]
+    splits = split_examples(examples, 0.1, 0.0, seed=0)
+    assert (len(splits.train), len(splits.test)) == (5, 5)
+
+
+groupings = st.lists(st.integers(0, 12), min_size=13, max_size=60)
+fractions = st.floats(0, 0.4)
+
+
+@given(groupings, fractions, fractions, st.integers(), st.randoms())
+def test_laws(groups: list[int], test_fraction: float, validation_fraction: float, seed: int, shuffler: random.Random) -> None:
+    examples = [example(number, f"prompt {group}", str(number)) for number, group in enumerate(groups)]
+    try:
+        splits = split_examples(examples, test_fraction, validation_fraction, seed)
+    except DataError:
+        assert len(set(groups)) <= 3
+        return
+    parts = (splits.train, splits.validation, splits.test)
+    assert sorted(sources(splits.train + splits.validation + splits.test)) == list(range(len(examples)))
+    assert all(sources(part) == sorted(sources(part)) for part in parts)
+    held = [{one.group for one in part} for part in parts]
+    assert not held[0] & held[1]
+    assert not held[0] & held[2]
+    assert not held[1] & held[2]
+
+    shuffled = list(examples)
+    shuffler.shuffle(shuffled)
+    again = split_examples(shuffled, test_fraction, validation_fraction, seed)
+    assert [sorted(sources(part)) for part in (again.train, again.validation, again.test)] == [sources(part) for part in parts]
