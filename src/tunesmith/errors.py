@@ -72,7 +72,7 @@ class TrainingError(TunesmithError, ArithmeticError):
     exit_code = 1
 
 
-class TrainingInterrupted(TunesmithError, RuntimeError):
+class TrainingInterrupted(TunesmithError, RuntimeError):  # noqa: N818 - nothing went wrong, as with KeyboardInterrupt
     """The user stopped the run; everything up to the last finished step is saved."""
 
     exit_code = 130

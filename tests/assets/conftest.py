@@ -6,7 +6,7 @@ import pytest
 
 from tunesmith.assets import NamedModel, Sources, convert_gguf
 
-from .fakes import FakeHub, FakeIndex, tiny_named_model, write_tiny_gguf
+from .fakes import FakeHub, FakeIndex, tiny_named_model, write_tiny_gguf, write_tiny_wheels
 
 
 @pytest.fixture
@@ -32,8 +32,11 @@ def tiny_folder(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
-def index_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("index")
+def index_dir(tiny_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package index in a folder, holding the tiny model's wheels."""
+    directory = tmp_path_factory.mktemp("index")
+    write_tiny_wheels(tiny_gguf, directory)
+    return directory
 
 
 @pytest.fixture(scope="session")

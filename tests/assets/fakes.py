@@ -96,9 +96,8 @@ def write_tiny_gguf(path: Path, *, omit: str | None = None) -> Path:
 
 def write_wheel(directory: Path, project: str, members: dict[str, bytes]) -> Path:
     """A wheel that pip accepts."""
-    name = project.replace("-", "_")
-    info = f"{name}-1.0.dist-info"
-    path = directory / f"{name}-1.0-py3-none-any.whl"
+    path = wheel_path(directory, project)
+    info = f"{project.replace('-', '_')}-1.0.dist-info"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, content in members.items():
             archive.writestr(member, content)
@@ -108,12 +107,17 @@ def write_wheel(directory: Path, project: str, members: dict[str, bytes]) -> Pat
     return path
 
 
-def tiny_named_model(gguf_file: Path, index: Path, *, terms_of: str | None = None) -> NamedModel:
-    """Put the GGUF file into two wheels in `index` and describe them; `terms_of` gives it that named model's name and terms."""
+def write_tiny_wheels(gguf_file: Path, index: Path) -> None:
+    """Put the GGUF file into two wheels."""
     content = gguf_file.read_bytes()
     half = len(content) // 2
-    first = write_wheel(index, "tiny-model", {"tiny_model/m.gguf.part00": content[:half], "tiny_model/NOTICE.md": b"be kind"})
-    second = write_wheel(index, "tiny-model-part2", {"tiny_model_part2/m.gguf.part01": content[half:]})
+    write_wheel(index, "tiny-model", {"tiny_model/m.gguf.part00": content[:half], "tiny_model/NOTICE.md": b"be kind"})
+    write_wheel(index, "tiny-model-part2", {"tiny_model_part2/m.gguf.part01": content[half:]})
+
+
+def tiny_named_model(gguf_file: Path, index: Path, *, terms_of: str | None = None) -> NamedModel:
+    """Describe the wheels in `index`; `terms_of` gives the model that named model's name and terms."""
+    content = gguf_file.read_bytes()
     return NamedModel(
         name=terms_of or "tiny",
         hub_id="acme/tiny",
@@ -124,15 +128,19 @@ def tiny_named_model(gguf_file: Path, index: Path, *, terms_of: str | None = Non
         gguf_sha256=hashlib.sha256(content).hexdigest(),
         gguf_bytes=len(content),
         wheels=(
-            _wheel("tiny-model", first, parts=("tiny_model/m.gguf.part00",), documents=("tiny_model/NOTICE.md",)),
-            _wheel("tiny-model-part2", second, parts=("tiny_model_part2/m.gguf.part01",)),
+            _wheel("tiny-model", index, parts=("tiny_model/m.gguf.part00",), documents=("tiny_model/NOTICE.md",)),
+            _wheel("tiny-model-part2", index, parts=("tiny_model_part2/m.gguf.part01",)),
         ),
         terms=NAMED_MODELS[terms_of].terms if terms_of else None,
     )
 
 
-def _wheel(project: str, file: Path, *, parts: tuple[str, ...], documents: tuple[str, ...] = ()) -> Wheel:
-    content = file.read_bytes()
+def wheel_path(index: Path, project: str) -> Path:
+    return index / f"{project.replace('-', '_')}-1.0-py3-none-any.whl"
+
+
+def _wheel(project: str, index: Path, *, parts: tuple[str, ...], documents: tuple[str, ...] = ()) -> Wheel:
+    content = wheel_path(index, project).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     return Wheel(project=project, version="1.0", sha256=digest, num_bytes=len(content), parts=parts, documents=documents)
 
@@ -146,7 +154,7 @@ class FakeIndex:
 
     def __call__(self, wheel: Wheel, directory: Path) -> Path:
         self.fetched.append(wheel.project)
-        source = self.directory / f"{wheel.project.replace('-', '_')}-{wheel.version}-py3-none-any.whl"
+        source = wheel_path(self.directory, wheel.project)
         target = directory / source.name
         target.write_bytes(source.read_bytes())
         return target

@@ -28,9 +28,7 @@ def test_weights_are_the_dequantised_values_to_the_bit(tiny_folder: Path) -> Non
         for ours, theirs in (("gate", "gate"), ("up", "up"), ("down", "down")):
             expected = gguf.dequantize(gguf.quantize(original[f"blk.{layer}.ffn_{theirs}.weight"], kind), kind)
             np.testing.assert_array_equal(found[f"model.layers.{layer}.mlp.{ours}_proj.weight"], expected)
-        np.testing.assert_array_equal(
-            found[f"model.layers.{layer}.input_layernorm.weight"], original[f"blk.{layer}.attn_norm.weight"]
-        )
+        np.testing.assert_array_equal(found[f"model.layers.{layer}.input_layernorm.weight"], original[f"blk.{layer}.attn_norm.weight"])
     np.testing.assert_array_equal(found["model.embed_tokens.weight"], original["token_embd.weight"])
     assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
 

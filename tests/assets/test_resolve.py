@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tunesmith.assets import NamedModel, Sources, resolve_model
+from tunesmith.assets import NamedModel, Sources, Wheel, resolve_model
 from tunesmith.errors import AssetError
 
 from .fakes import FakeHub, FakeIndex, NoHub, forbidden, no_fetch
@@ -66,7 +67,9 @@ def test_named_model_already_in_the_hubs_cache_needs_no_network(cache: Path, tin
     assert resolve_model("tiny", sources=Sources(models={"tiny": tiny}, fetch_wheel=no_fetch, hub=hub)).directory == tiny_folder
 
 
-def test_half_a_model_in_the_hubs_cache_is_not_used(cache: Path, tiny: NamedModel, index: FakeIndex, tiny_folder: Path, tmp_path: Path) -> None:
+def test_half_a_model_in_the_hubs_cache_is_not_used(
+    cache: Path, tiny: NamedModel, index: FakeIndex, tiny_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "half").mkdir()
     shutil.copy(tiny_folder / "config.json", tmp_path / "half")
     hub = FakeHub(here={"acme/tiny": tmp_path / "half"})
@@ -82,7 +85,7 @@ def test_a_hub_that_refuses_is_said_and_the_wheels_do(cache: Path, tiny: NamedMo
 
 
 def test_a_wheel_with_another_checksum_is_refused_and_nothing_kept(cache: Path, tiny: NamedModel, index: FakeIndex) -> None:
-    def tampered(wheel, directory: Path) -> Path:
+    def tampered(wheel: Wheel, directory: Path) -> Path:
         file = index(wheel, directory)
         file.write_bytes(file.read_bytes() + b"x")
         return file
@@ -93,8 +96,6 @@ def test_a_wheel_with_another_checksum_is_refused_and_nothing_kept(cache: Path, 
 
 
 def test_a_gguf_file_with_another_checksum_is_refused_and_nothing_kept(cache: Path, sources: Sources, tiny: NamedModel) -> None:
-    from dataclasses import replace
-
     wrong = replace(tiny, gguf_sha256="0" * 64)
     with pytest.raises(AssetError, match=r"the GGUF file of tiny: its sha256 is"):
         resolve_model("tiny", sources=replace(sources, models={"tiny": wrong}))
@@ -102,7 +103,7 @@ def test_a_gguf_file_with_another_checksum_is_refused_and_nothing_kept(cache: Pa
 
 
 def test_a_failed_download_leaves_nothing(cache: Path, tiny: NamedModel, index: FakeIndex) -> None:
-    def breaks(wheel, directory: Path) -> Path:
+    def breaks(wheel: Wheel, directory: Path) -> Path:
         if wheel.project == "tiny-model-part2":
             raise AssetError("tiny-model-part2==1.0", "the line went dead", expected="a wheel", remedy="try again")
         return index(wheel, directory)
@@ -113,8 +114,6 @@ def test_a_failed_download_leaves_nothing(cache: Path, tiny: NamedModel, index: 
 
 
 def test_too_little_space_is_found_out_before_downloading(cache: Path, tiny: NamedModel) -> None:
-    from dataclasses import replace
-
     huge = replace(tiny, num_parameters=10**15)
     with pytest.raises(AssetError, match=r"MB free on this disk; expected 4,000,000,0\d\d MB.*TUNESMITH_CACHE"):
         resolve_model("tiny", sources=Sources(models={"tiny": huge}, fetch_wheel=no_fetch, hub=FakeHub()))
@@ -138,7 +137,7 @@ def test_a_damaged_cached_model_is_not_used(harm: str, cache: Path, sources: Sou
         (directory / "asset.json").unlink()
     else:
         (directory / "asset.json").write_text("{")
-    with pytest.raises(AssetError, match="the cached model is damaged: .* To go on: delete that folder"):
+    with pytest.raises(AssetError, match=r"the cached model is damaged: .* To go on: delete that folder"):
         resolve_model("tiny", sources=sources)
 
 
@@ -212,16 +211,12 @@ def test_an_unreadable_gguf_file_leaves_nothing(cache: Path, tmp_path: Path) -> 
 
 
 def test_hub_id_is_downloaded_when_the_hub_is_within_reach(tiny_folder: Path, sources: Sources) -> None:
-    from dataclasses import replace
-
     hub = FakeHub(reachable=True, snapshots={"acme/other": tiny_folder})
     resolved = resolve_model("acme/other", sources=replace(sources, hub=hub))
     assert (resolved.name, resolved.directory) == ("other", tiny_folder)
 
 
 def test_hub_id_in_the_hubs_cache_works_offline(tiny_folder: Path, sources: Sources) -> None:
-    from dataclasses import replace
-
     hub = FakeHub(here={"acme/other": tiny_folder})
     assert resolve_model("acme/other", sources=replace(sources, hub=hub)).directory == tiny_folder
 
@@ -254,4 +249,4 @@ def test_an_unknown_model_is_explained(reference: str, message: str) -> None:
 
 def model_folders(cache: Path) -> list[str]:
     """Everything in the cache but lock files."""
-    return [path.name for path in (cache / "models").iterdir() if not path.name.endswith(".lock")]
+    return [path.name for path in cache.glob("models/*") if not path.name.endswith(".lock")]

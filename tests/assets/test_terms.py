@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tunesmith.assets import NAMED_MODELS, NamedModel, Sources, accept_terms, list_models, resolve_model, terms_text
+from tunesmith.assets import NAMED_MODELS, Sources, accept_terms, list_models, resolve_model, terms_text
 from tunesmith.errors import AssetError
 
 from .fakes import FakeHub, FakeIndex, tiny_named_model
 
 
 @pytest.fixture
-def gated(tiny_gguf: Path, tmp_path: Path) -> Sources:
+def gated(tiny_gguf: Path, index_dir: Path) -> Sources:
     """`gemma3-270m` with its terms, but with the tiny model's weights."""
-    model = tiny_named_model(tiny_gguf, tmp_path, terms_of="gemma3-270m")
-    return Sources(models={model.name: model}, fetch_wheel=FakeIndex(directory=tmp_path), hub=FakeHub())
+    model = tiny_named_model(tiny_gguf, index_dir, terms_of="gemma3-270m")
+    return Sources(models={model.name: model}, fetch_wheel=FakeIndex(directory=index_dir), hub=FakeHub())
 
 
 def test_refused_with_the_place_to_read_and_the_command(cache: Path, gated: Sources) -> None:
@@ -71,13 +72,10 @@ def test_a_model_without_terms_needs_no_acceptance(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("ask", [accept_terms, terms_text])
-def test_an_unknown_name_is_an_error(ask, cache: Path) -> None:
+def test_an_unknown_name_is_an_error(ask: Callable[[str], object], cache: Path) -> None:
     with pytest.raises(AssetError, match="there is no named model of this name; expected one of smollm2-135m-instruct, gemma3-270m"):
         ask("gemma")
 
 
 def test_only_gemma_has_terms() -> None:
-    def has_terms(model: NamedModel) -> bool:
-        return model.terms is not None
-
-    assert [model.name for model in NAMED_MODELS.values() if has_terms(model)] == ["gemma3-270m"]
+    assert [model.name for model in NAMED_MODELS.values() if model.terms] == ["gemma3-270m"]

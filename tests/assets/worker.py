@@ -1,6 +1,6 @@
 """Resolve the tiny model in a process of its own, which a test can stop at a chosen sentence and kill.
 
-    python -m tests.assets.worker INDEX_DIR GGUF_FILE [--stop-at WORDS] [--go-on-when FILE] [--file-limit BYTES] [--half-a-wheel]
+    python -m assets.worker INDEX_DIR GGUF_FILE [--stop-at WORDS] [--go-on-when FILE] [--file-limit BYTES] [--half-a-wheel]
 
 Prints every sentence of progress, then `STOPPED` when it waits, then the folder of the model or `ERROR` and the message.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from tunesmith.assets import Sources, Wheel, resolve_model
 from tunesmith.errors import AssetError
 
-from assets.fakes import FakeHub, FakeIndex, tiny_named_model  # isort: skip
+from .fakes import FakeHub, FakeIndex, tiny_named_model
 
 
 def say(text: str) -> None:

@@ -85,7 +85,7 @@ def test_folder_without_data(tmp_path: Path) -> None:
 def test_folder_of_unlike_files_says_what_differs(tmp_path: Path) -> None:
     json_lines(tmp_path / "faqs" / "a.jsonl", "How?")
     (tmp_path / "faqs" / "b.jsonl").write_text('{"left": 1}\n')
-    with pytest.raises(DataError, match="faqs: the folder cannot be read .*left.*column names don't match"):
+    with pytest.raises(DataError, match=r"faqs: the folder cannot be read .*left.*column names don't match"):
         read_rows(tmp_path / "faqs")
 
 

@@ -167,6 +167,12 @@ def test_an_empty_prompt_is_a_prompt_but_a_blank_row_is_none() -> None:
     assert [(invalid.source, invalid.problem) for invalid in result.invalid] == [("faq.json#2", "blank row")]
 
 
+def test_a_blank_alpaca_row_may_lack_its_input_but_not_its_completion() -> None:
+    good = {"instruction": "a", "input": "b", "output": "c"}
+    result = examples_of(good, {"instruction": "", "output": ""}, {"instruction": ""}, config=DROP)
+    assert [one.problem for one in result.invalid] == ["blank row", "missing completion"]
+
+
 def test_id_is_of_the_content_and_group_of_the_prompt() -> None:
     first, same, other = examples_of(
         {"question": "Ｈow  do I\nreset it?", "answer": "So."},

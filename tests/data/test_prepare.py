@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data import prepare as public_prepare
+from tunesmith.data import prepare
 from tunesmith.data.prepared import load_prepared
 from tunesmith.data.readers import rows_from_records
 from tunesmith.errors import ConfigError, DataError
@@ -38,7 +38,7 @@ def read(path: Path) -> Any:
 
 
 def test_five_files_and_what_they_say(tmp_path: Path, faq: Path) -> None:
-    prepared = public_prepare([faq], tmp_path / "out", CONFIG)
+    prepared = prepare([faq], tmp_path / "out", CONFIG)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "manifest.json", "report.json", "test.jsonl", "train.jsonl", "validation.jsonl",
     ]  # fmt: skip
@@ -62,17 +62,17 @@ def test_five_files_and_what_they_say(tmp_path: Path, faq: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path, faq: Path) -> None:
-    first = public_prepare([faq], tmp_path / "one", CONFIG)
-    assert public_prepare([str(faq)], tmp_path / "two", CONFIG).fingerprint == first.fingerprint
-    assert public_prepare([faq], tmp_path / "three", PrepareConfig(seed=4)).fingerprint != first.fingerprint
+    first = prepare([faq], tmp_path / "one", CONFIG)
+    assert prepare([str(faq)], tmp_path / "two", CONFIG).fingerprint == first.fingerprint
+    assert prepare([faq], tmp_path / "three", PrepareConfig(seed=4)).fingerprint != first.fingerprint
 
 
 def test_every_row_is_accounted_for(tmp_path: Path) -> None:
     rows = [*records(30), {"question": "Question  3?", "answer": "another"}, {"question": "question 1?", "answer": "answer  1 "}]
-    rows += [{"question": "a", "answer": ""}, {"question": "b", "answer": 7}, {"question": "c", "answer": ""}, {"question": "", "answer": ""}]
-    rows += [{"question": "", "answer": "Did you type something?"}]
+    rows += [{"question": "a", "answer": ""}, {"question": "b", "answer": 7}, {"question": "c", "answer": ""}]
+    rows += [{"question": "", "answer": ""}, {"question": "", "answer": "Did you type something?"}]
     config = PrepareConfig(on_invalid="drop")
-    prepared = public_prepare([json_lines(tmp_path / "faq.jsonl", rows)], tmp_path / "out", config)
+    prepared = prepare([json_lines(tmp_path / "faq.jsonl", rows)], tmp_path / "out", config)
     report = read(tmp_path / "out" / "report.json")
     assert report["counts"] == {
         "rows_read": 37, "rows_not_sampled": 0, "rows_dropped": 4, "duplicates_removed": 1, "examples_kept": 32,
@@ -97,7 +97,7 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
 
 def test_length_statistics(tmp_path: Path) -> None:
     rows = [{"question": "x" * length, "answer": "word " * length} for length in range(1, 101)]
-    public_prepare([json_lines(tmp_path / "faq.jsonl", rows)], tmp_path / "out", CONFIG)
+    prepare([json_lines(tmp_path / "faq.jsonl", rows)], tmp_path / "out", CONFIG)
     lengths = read(tmp_path / "out" / "report.json")["lengths"]
     assert lengths["prompt"]["characters"] == {"min": 1, "median": 50.5, "p95": 95, "max": 100}
     assert lengths["completion"]["words"] == {"min": 1, "median": 50.5, "p95": 95, "max": 100}
@@ -107,7 +107,7 @@ def test_length_statistics(tmp_path: Path) -> None:
 def test_prompts_with_several_answers_are_noted(tmp_path: Path) -> None:
     rows = [*records(5), {"question": "QUESTION 1?", "answer": "not answer 1"}, {"question": "QUESTION 2?", "answer": "answer 2"}]
     config = PrepareConfig(test_fraction=0, validation_fraction=0)
-    prepared = public_prepare([json_lines(tmp_path / "faq.jsonl", rows)], tmp_path / "out", config)
+    prepared = prepare([json_lines(tmp_path / "faq.jsonl", rows)], tmp_path / "out", config)
     assert "note: 1 prompt of the train split has more than one answer" in prepared.summary()
     assert "note: the test split is empty" in prepared.summary()
 
@@ -115,7 +115,7 @@ def test_prompts_with_several_answers_are_noted(tmp_path: Path) -> None:
 def test_several_sources_each_with_its_layout(tmp_path: Path) -> None:
     one = json_lines(tmp_path / "a" / "faq.jsonl", records(5))
     two = json_lines(tmp_path / "b" / "faq.jsonl", [{"id": 1, "text": f"raw text {number}"} for number in range(5)])
-    prepared = public_prepare([one, two], tmp_path / "out", CONFIG, rows=rows_from_records([{"prompt": "a", "completion": "b"}], "frame"))
+    prepared = prepare([one, two], tmp_path / "out", CONFIG, rows=rows_from_records([{"prompt": "a", "completion": "b"}], "frame"))
     sources = [source["name"] for source in prepared.manifest["sources"]]
     assert sources == [one.as_posix(), two.as_posix(), "frame"], "files of the same name are told apart by their folders"
     assert prepared.manifest["layout"].count(";") == 2
@@ -124,21 +124,21 @@ def test_several_sources_each_with_its_layout(tmp_path: Path) -> None:
 
 
 def test_rows_alone(tmp_path: Path) -> None:
-    prepared = public_prepare(None, tmp_path / "out", CONFIG, rows=rows_from_records(records(12), "dataframe"))
+    prepared = prepare(None, tmp_path / "out", CONFIG, rows=rows_from_records(records(12), "dataframe"))
     assert prepared.summary().startswith("read 12 rows from dataframe: ")
     assert prepared.manifest["sources"][0]["sha256"] is None
 
 
 def test_limit_is_a_seeded_sample_and_said(tmp_path: Path, faq: Path) -> None:
     config = PrepareConfig(limit=10, test_fraction=0, validation_fraction=0)
-    first = public_prepare([faq], tmp_path / "one", config)
-    assert "used a sample of 10 rows of them (limit 10, seed 0)" in first.summary()
+    first = prepare([faq], tmp_path / "one", config)
+    assert "used a sample of 10 of them (limit 10, seed 0)" in first.summary()
     assert read(tmp_path / "one" / "report.json")["counts"]["rows_not_sampled"] == 30
     chosen = [one.source for one in first.train]
     assert len(chosen) == 10
     assert chosen == sorted(chosen, key=lambda source: int(source.partition(":")[2]))
-    assert [one.source for one in public_prepare([faq], tmp_path / "two", config).train] == chosen
-    other = public_prepare([faq], tmp_path / "three", config.model_copy(update={"seed": 1}))
+    assert [one.source for one in prepare([faq], tmp_path / "two", config).train] == chosen
+    other = prepare([faq], tmp_path / "three", config.model_copy(update={"seed": 1}))
     assert [one.source for one in other.train] != chosen
 
 
@@ -147,12 +147,12 @@ def test_an_existing_directory_is_never_overwritten(tmp_path: Path, faq: Path) -
     out.mkdir()
     (out / "thesis.tex").write_text("ten years of work")
     with pytest.raises(DataError, match=r"out: it exists already and is never overwritten.*choose another --out"):
-        public_prepare([faq], out, CONFIG)
+        prepare([faq], out, CONFIG)
     assert [file.name for file in out.iterdir()] == ["thesis.tex"]
     with pytest.raises(DataError, match="never overwritten"):
-        public_prepare([faq], faq, CONFIG)
+        prepare([faq], faq, CONFIG)
     (out / "thesis.tex").unlink()
-    assert public_prepare([faq], out, CONFIG).directory == out
+    assert prepare([faq], out, CONFIG).directory == out
 
 
 @pytest.mark.parametrize("fails_at", ["validation.jsonl", "report.json", "manifest.json"])
@@ -172,29 +172,29 @@ def test_a_crash_while_writing_leaves_nothing(tmp_path: Path, faq: Path, monkeyp
     monkeypatch.setattr(module, "write_json", failing(module.write_json))
     monkeypatch.setattr(module, "write_json_lines", failing(module.write_json_lines))
     with pytest.raises(DataError, match=r"it cannot be written \(No space left on device\)"):
-        public_prepare([faq], tmp_path / "deep" / "out", CONFIG)
+        prepare([faq], tmp_path / "deep" / "out", CONFIG)
     assert list((tmp_path / "deep").iterdir()) == []
 
 
 def test_faults_leave_nothing(tmp_path: Path) -> None:
     bad = json_lines(tmp_path / "bad.jsonl", [*records(3), {"question": "a", "answer": ""}])
-    with pytest.raises(DataError, match="bad.jsonl:4"):
-        public_prepare([bad], tmp_path / "out", CONFIG)
+    with pytest.raises(DataError, match=r"bad\.jsonl:4"):
+        prepare([bad], tmp_path / "out", CONFIG)
     assert not (tmp_path / "out").exists()
 
 
 def test_no_data_or_twice_the_same(tmp_path: Path, faq: Path) -> None:
     with pytest.raises(DataError, match="no data is given"):
-        public_prepare([], tmp_path / "out", CONFIG)
+        prepare([], tmp_path / "out", CONFIG)
     with pytest.raises(DataError, match="it is given twice"):
-        public_prepare([faq, tmp_path / "." / "faq.jsonl"], tmp_path / "out", CONFIG)
+        prepare([faq, tmp_path / "." / "faq.jsonl"], tmp_path / "out", CONFIG)
     with pytest.raises(ConfigError):
-        public_prepare([faq], tmp_path / "out", CONFIG.model_copy(update={"encoding": "klingon"}))
+        prepare([faq], tmp_path / "out", CONFIG.model_copy(update={"encoding": "klingon"}))
 
 
 def test_split_of_a_data_set(tmp_path: Path) -> None:
     json_lines(tmp_path / "faqs" / "train.jsonl", records(12))
     json_lines(tmp_path / "faqs" / "test.jsonl", records(11, "other"))
-    prepared = public_prepare(tmp_path / "faqs", tmp_path / "out", CONFIG)
+    prepared = prepare(tmp_path / "faqs", tmp_path / "out", CONFIG)
     assert "note: faqs/train: took the split train of train, test" in prepared.summary()
-    assert public_prepare([tmp_path / "faqs"], tmp_path / "two", CONFIG, split="test").manifest["counts"]["rows_read"] == 11
+    assert prepare([tmp_path / "faqs"], tmp_path / "two", CONFIG, split="test").manifest["counts"]["rows_read"] == 11

@@ -50,7 +50,7 @@ def test_load(directory: Path) -> None:
 
 
 def test_not_a_prepared_directory(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a prepared directory; expected a directory with a manifest.json") as caught:
+    with pytest.raises(DataError, match=r"not a prepared directory; expected a directory with a manifest\.json") as caught:
         load_prepared(tmp_path)
     assert caught.value.remedy == "make one with `tunesmith prepare FILES --out DIR`"
     with pytest.raises(DataError, match="there is no such directory"):
@@ -75,7 +75,7 @@ def test_broken_manifest(directory: Path, content: str) -> None:
 
 def test_split_file_edited_or_gone(directory: Path) -> None:
     file = directory / "train.jsonl"
-    file.write_text(file.read_text(encoding="utf-8").replace("a\\n3", "b\\n3"), encoding="utf-8")
+    file.write_text(file.read_text(encoding="utf-8").replace("a\\n", "b\\n", 1), encoding="utf-8")
     with pytest.raises(DataError, match=r"train.jsonl: it was changed after it was prepared.*edit the source file instead"):
         load_prepared(directory)
     file.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ from tunesmith.errors import DataError
         (
             "sft/banking77_test.csv",
             {"prompt_key": "text", "completion_key": "category"},
-            ["read 3,080 rows from banking77_test.csv: text -> prompt, category -> completion (as named)", "kept 3,080"],
+            [
+                "read 3,080 rows from banking77_test.csv: text -> prompt, category -> completion (as named)",
+                "kept 3,079, removed 1 exact duplicate",
+            ],
         ),
         (
             "eval/hellaswag/validation.parquet",
@@ -65,13 +69,11 @@ def test_sources_point_at_the_line(shared_data: Path, tmp_path: Path) -> None:
     prepared = prepare([file], tmp_path / "out", PrepareConfig())
     lines = file.read_text(encoding="utf-8").split("\n")
     for example in prepared.test[:20]:
-        import json
-
         assert json.loads(lines[int(example.source.partition(":")[2]) - 1])["question"] == example.prompt
 
 
 def test_banking_asks_for_its_columns(shared_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="banking77_train.csv:2: the columns text, category can be read as raw text, or as prompts"):
+    with pytest.raises(DataError, match=r"banking77_train\.csv:2: the columns text, category can be read as raw text, or as prompts"):
         prepare([shared_data / "sft" / "banking77_train.csv"], tmp_path / "out", PrepareConfig())
 
 

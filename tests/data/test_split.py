@@ -92,6 +92,14 @@ def test_large_groups_are_held_out_when_there_are_no_others() -> None:
     assert (len(splits.train), len(splits.test)) == (5, 5)
 
 
+def test_a_group_larger_than_what_is_wanted_goes_to_train() -> None:
+    examples = [example(number, "popular" if number < 20 else f"prompt {number}", str(number)) for number in range(40)]
+    for seed in range(20):
+        splits = split_examples(examples, 0.1, 0.05, seed)
+        assert (len(splits.train), len(splits.validation), len(splits.test)) == (34, 2, 4)
+        assert len({one.group for one in splits.train}) == 15
+
+
 groupings = st.lists(st.integers(0, 12), min_size=13, max_size=60)
 fractions = st.floats(0, 0.4)
 

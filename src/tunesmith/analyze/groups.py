@@ -64,7 +64,7 @@ def cut(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -> 
 def too_long(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -> str | None:
     """More than `length_ratio` times the reference's words."""
     found, expected, limit = num_words(answer.completion), num_words(asked.reference), context.config.length_ratio
-    if not expected or found <= limit * expected:
+    if not expected or found <= limit * expected or _redirects_wrongly(asked, answer, context):
         return None
     return f"{found} words where the reference has {expected}, {found / expected:.1f} times as many (limit {limit:g})"
 
@@ -72,7 +72,7 @@ def too_long(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext
 def too_short(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -> str | None:
     """Fewer words than the reference's divided by `length_ratio`; empty answers have their own group."""
     found, expected, limit = num_words(answer.completion), num_words(asked.reference), context.config.length_ratio
-    if not found or found * limit >= expected:
+    if not found or found * limit >= expected or _redirects_wrongly(asked, answer, context):
         return None
     return f"{found} words where the reference has {expected} (limit {expected / limit:.0f})"
 
@@ -130,6 +130,11 @@ def needless_redirection(asked: EvaluationRecord, answer: ModelAnswer, context: 
     if not found or nearest_redirection(asked.reference, context.redirections):
         return None
     return f"redirects where it should answer: {found.text!r}"
+
+
+def _redirects_wrongly(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -> bool:
+    """One of completion and reference is a redirection; comparing their lengths would say nothing more."""
+    return bool(missed_redirection(asked, answer, context) or needless_redirection(asked, answer, context))
 
 
 def unlike_reference(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -> str | None:

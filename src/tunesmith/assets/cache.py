@@ -184,14 +184,9 @@ def writing(place: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK_REFUSALS:
             raise
-        raise cannot_write(place, error.strerror or str(error)) from error
-
-
-def cannot_write(place: Path, cause: str) -> AssetError:
-    """The error for a cache that refuses to be written, whichever library noticed."""
-    return AssetError(
-        str(place),
-        f"the cache cannot be written ({cause})",
-        expected="a folder with free space that this user may write to",
-        remedy="free some space or change the rights, or set TUNESMITH_CACHE to another folder",
-    )
+        raise AssetError(
+            str(place),
+            f"the cache cannot be written ({error.strerror or error})",
+            expected="a folder with free space that this user may write to",
+            remedy="free some space or change the rights, or set TUNESMITH_CACHE to another folder",
+        ) from error

@@ -9,6 +9,7 @@ an error of its own, up to 0.4 % of each weight, on top of the quantisation's.
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tunesmith.assets.cache import Say, cannot_write
+from tunesmith.assets.cache import Say
 from tunesmith.errors import AssetError
 from tunesmith.files import write_json
 
@@ -31,7 +32,8 @@ def convert_gguf(gguf_file: Path, out_dir: Path, *, on_progress: Say | None = No
     """Write `gguf_file` into the existing folder `out_dir` as float32 safetensors with config and tokenizer.
 
     Raises:
-        AssetError: not a whole GGUF file, of an architecture that transformers cannot read, or the disk is full.
+        AssetError: not a whole GGUF file, or of an architecture that transformers cannot read.
+        OSError: `out_dir` cannot be written, or its disk is full.
     """
     say = on_progress or (lambda sentence: None)
     say(f"Dequantising {gguf_file.name} to float32.")
@@ -86,12 +88,12 @@ def _save_model(dequantised: Any, out_dir: Path) -> None:
     config = _clean_config(dequantised)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(dequantised.state_dict(), strict=True)
-    ids = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    ids = {name: getattr(config, name, None) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     model.generation_config = GenerationConfig(**ids)
     try:
         model.save_pretrained(out_dir)
     except SafetensorError as error:  # not an OSError, though a full disk is its only cause here
-        raise cannot_write(out_dir, str(error)) from error
+        raise OSError(errno.ENOSPC, str(error)) from error
 
 
 def _read_tokenizer(gguf_file: Path, *, max_length: int) -> Any:

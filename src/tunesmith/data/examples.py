@@ -98,7 +98,8 @@ def _first_fault(invalid: Sequence[Invalid], num_rows: int) -> DataError:
 
 
 def _example(row: Row, layout: Layout) -> Example:
-    if all(column in row.values and _is_blank(row.values[column]) for column in layout.columns):
+    required = [column for column in layout.columns if column != layout.input]
+    if all(column in row.values for column in required) and all(_is_blank(row.values.get(column)) for column in layout.columns):
         raise UnusableRowError(BLANK_ROW, f"nothing stands in {', '.join(layout.columns)}", "a filled row")
     if layout.kind == "prompt-completion":
         messages, fields = _prompt_and_completion(row.values, layout)

@@ -3,8 +3,8 @@
     >>> read_data_set("../shared/data/eval/ai2_arc:ARC-Easy", split=None).note
     'took the split train of test, validation, train'
 
-Only a hub id (`owner/name`) touches the network. Folders are read through a throw-away cache, so that an edited file is
-never shadowed by a stale copy.
+Only a hub id (`owner/name`) touches the network. Folders are read through a throw-away cache: nothing stays behind in the
+user's home, and an edited file is never shadowed by a stale copy.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _read_file(path: Path, label: str, encoding: str, split: str | None) -> Sour
             label,
             f"files of the kind {path.suffix!r} are not read" if path.suffix else "the name has no suffix that tells the kind",
             expected=f"one of {', '.join(READERS)}",
-            remedy="convert it (raw text: one {\"text\": …} a line in a .jsonl file) or rename it",
+            remedy='convert it (raw text: one {"text": …} a line in a .jsonl file) or rename it',
         )
     if split is not None:
         raise DataError(label, f"a file has no split {split!r}", expected="a data set of several splits", remedy="leave out `--split`")

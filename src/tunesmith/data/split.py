@@ -2,7 +2,7 @@
 
     >>> splits = split_examples(examples, test_fraction=0.1, validation_fraction=0.05, seed=123)
     >>> len(splits.train), len(splits.validation), len(splits.test)
-    (1182, 70, 139)
+    (1185, 70, 140)
 
 Which examples are held out depends on what they say and on the seed, not on the order of the rows.
 """

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Drawn colour -> CSS variable of the page.
-INK, MUTED, FAINT, GOOD, BAD = "#010101", "#020202", "#030303", "#040404", "#050505"
-_VARIABLES = {INK: "--ink", MUTED: "--muted", FAINT: "--line", GOOD: "--blue", BAD: "--orange"}
+INK, MUTED, FAINT, GOOD, BAD, PAGE = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
+_VARIABLES = {INK: "--ink", MUTED: "--muted", FAINT: "--line", GOOD: "--blue", BAD: "--orange", PAGE: "--page"}
 _STYLE: Mapping[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: selectable, in the page's font
     "font.size": 12,
@@ -43,7 +43,7 @@ _STYLE: Mapping[Any, Any] = {
 _VERDICT_LOOK: Mapping[Verdict, tuple[str, str, str]] = {  # marker, colour, fill
     "better": ("o", GOOD, GOOD),
     "worse": ("v", BAD, BAD),
-    "cannot tell": ("o", MUTED, "none"),
+    "cannot tell": ("o", MUTED, PAGE),
 }
 _WIDTH = 5.8
 """Inches of 72 points; the browser scales the drawing to its column."""

@@ -106,7 +106,7 @@ def _template() -> Any:
     environment.filters |= {
         "signed": lambda value, digits: _typeset(wording.signed(value, digits)),
         "bracketed": lambda interval, digits: _typeset(wording.bracketed(interval, digits)),
-        "typeset": _typeset,
+        "minus": _minus,
         "p_text": lambda p_value: _typeset(wording.p_text(p_value)),
         "roughly": wording.roughly,
         "fixed": lambda value, digits: f"{value:.{digits}f}",
@@ -117,7 +117,12 @@ def _template() -> Any:
 
 def _typeset(text: str) -> str:
     """Real minus signs, and no line break within a figure."""
-    return re.sub(r"-(?=\d)", "−", text).replace(" ", "\u00a0")
+    return _minus(text).replace(" ", "\u00a0")
+
+
+def _minus(text: str) -> str:
+    """Hyphens before numbers made minus signs."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
 def _sections(report: EvaluationReport, records: Sequence[EvaluationRecord]) -> list[Section]:

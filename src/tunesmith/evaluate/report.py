@@ -62,6 +62,8 @@ class EvaluationReport:
     settings: Mapping[str, Any]
     """The whole `EvaluateConfig`."""
     num_examples: int
+    num_left_out: int
+    """Examples of the split that could not be evaluated (too long) and are in no figure."""
     comparisons: tuple[Comparison, ...]
     flips: Flips
     reference_median_words: float
@@ -109,7 +111,8 @@ class EvaluationReport:
 
     def summary_lines(self) -> list[str]:
         """For the terminal; holds square brackets, so print it without markup."""
-        return [*(c.sentence for c in self.headline), "", *_table_lines(self), *_answer_lines(self)]
+        left_out = [f"left out, too long: {counted(self.num_left_out, 'example')}"] if self.num_left_out else []
+        return [*(c.sentence for c in self.headline), "", *_table_lines(self), "", *_answer_lines(self), *left_out]
 
 
 def build_report(
@@ -120,8 +123,9 @@ def build_report(
     model_name: str,
     split: str,
     data_fingerprint: str,
+    num_left_out: int = 0,
 ) -> EvaluationReport:
-    """Compare base and tuned over `records`.
+    """Compare base and tuned over `records`; `num_left_out` examples of the split could not be evaluated.
 
     Raises:
         DataError: no records, or numbers that cannot be compared (see `compare_records`).
@@ -135,6 +139,7 @@ def build_report(
         data_fingerprint=data_fingerprint,
         settings=config.model_dump(mode="json"),
         num_examples=len(records),
+        num_left_out=num_left_out,
         comparisons=comparisons,
         flips=find_flips(records, config.right_threshold),
         reference_median_words=median([num_words(record.reference) for record in answered] or [0]),
@@ -172,7 +177,6 @@ def _answer_lines(report: EvaluationReport) -> list[str]:
         return ["no answers: raw text has a loss only"]
     changed = f"newly right {len(flips.newly_right)}, newly wrong {len(flips.newly_wrong)}, {p_text(flips.p_value)}"
     return [
-        "",
         f"right ({flips.rule.words}): {flips.num_right_tuned} against {flips.num_right_base} of {flips.num_examples}; {changed}",
         f"ended by itself: {share(tuned.num_ended, tuned.num_answers)} against {share(base.num_ended, base.num_answers)} "
         f"of {counted(flips.num_examples, 'answer')}",

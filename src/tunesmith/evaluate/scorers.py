@@ -1,7 +1,7 @@
 """How close a completion is to its reference, one number a scorer; pure functions, English and Unicode text alike.
 
     >>> score_answer("Paris, France", "Paris")
-    {'exact_match': 0.0, 'token_f1': 0.6666666666666666, 'rouge_l': 0.6666666666666666, 'chrf': 73.08...}
+    {'exact_match': 0.0, 'token_f1': 0.6666666666666666, 'rouge_l': 0.6666666666666666, 'chrf': 66.64...}
 
 A new scorer is one function and one entry in `SCORERS`; statistics, report and pages follow from it.
 """

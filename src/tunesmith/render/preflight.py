@@ -60,8 +60,10 @@ class Preflight:
         return kept + (handled if self.dropped or self.cut else "") + f": {counts}"
 
 
-def run_preflight(examples: Sequence[Example], renderer: Renderer, *, max_length: int, over_length: OverLength) -> Preflight:
-    """Render and check every example.
+def run_preflight(
+    examples: Sequence[Example], renderer: Renderer, *, max_length: int, over_length: OverLength, split: str = "training"
+) -> Preflight:
+    """Render and check every example of a split.
 
     Raises:
         PreflightError: an example would train the wrong tokens, or is too long and `over_length` is `refuse`.
@@ -73,14 +75,16 @@ def run_preflight(examples: Sequence[Example], renderer: Renderer, *, max_length
         raise _refuse_length(too_long, len(whole), max_length)
     dropped = tuple(r.example.source for r in too_long) if over_length == "drop" else ()
     rendered = tuple(
-        r if len(r.token_ids) <= max_length else renderer.fit(r.example, max_length) for r in whole if r.example.source not in set(dropped)
+        r if len(r.token_ids) <= max_length else renderer.fit(r.example, max_length)
+        for r in whole
+        if over_length == "cut" or len(r.token_ids) <= max_length
     )
     if not rendered:
         raise DataError(
-            "the training split",
+            f"the {split} split",
             f"none of {len(whole)} examples is left ({len(dropped)} over {max_length} tokens)",
             expected="at least one",
-            remedy="raise --max-length or use --over-length cut",
+            remedy="raise --max-length or use --over-length cut" if whole else "prepare data that has some",
         )
     _refuse_faults(rendered, renderer, max_length)
     return Preflight(rendered=rendered, dropped=dropped, max_length=max_length)
@@ -118,7 +122,7 @@ def find_fault(rendered: RenderedExample, renderer: Renderer, max_length: int) -
 
 def _check_supervised(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
     del renderer, max_length
-    return None if any(rendered.supervised) else "no token is supervised"
+    return None if any(rendered.supervised[1:]) else "no token is supervised"  # nothing predicts the first one
 
 
 def _check_length(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:

@@ -22,6 +22,7 @@ from tunesmith.render.templates import (
     ChatTemplate,
     Piece,
     Template,
+    end_of_text,
     identity_digest_input,
     resolve_template,
     template_from_identity,
@@ -73,20 +74,24 @@ class Renderer:
         """The token that ends a completion."""
         if isinstance(self.template, ChatTemplate):
             return int(self.tokenizer.convert_tokens_to_ids(self.template.end_of_turn))
-        return int(self.tokenizer.eos_token_id)
+        return int(self.tokenizer.convert_tokens_to_ids(end_of_text(self.tokenizer)))
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Generation stops at any of these."""
-        return self.extra_stop_ids | {self.end_of_turn_id, int(self.tokenizer.eos_token_id)}
+        eos_id = self.tokenizer.eos_token_id
+        return self.extra_stop_ids | {self.end_of_turn_id} | (set() if eos_id is None else {int(eos_id)})
 
     @cached_property
     def fingerprint(self) -> str:
         """Equal fingerprints render equally: template, vocabulary, merges, normaliser, special ids."""
+        backend = self.tokenizer.backend_tokenizer
+        backend.no_truncation()  # some tokenizer files ask for these; no call of ours does
+        backend.no_padding()
         parts = (
             str(RENDERER_VERSION),
             identity_digest_input(self.template.identity()),
-            self.tokenizer.backend_tokenizer.to_str(),
+            backend.to_str(),
             str((self.bos_id, self.end_of_turn_id, sorted(self.stop_ids))),
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
@@ -159,8 +164,8 @@ class Renderer:
         supervised: list[bool] = []
         if self.bos_id is not None and not self._writes_bos(pieces):
             ids, supervised = [self.bos_id], [False]
-        for piece in pieces:
-            new = [self.end_of_turn_id] if piece is END_OF_TURN else self._encode_text(piece, continues=bool(ids))
+        for index, piece in enumerate(pieces):
+            new = [self.end_of_turn_id] if piece is END_OF_TURN else self._encode_text(piece, continues=index > 0)
             ids += new
             supervised += [piece.supervised] * len(new)
         return Tokens(tuple(ids), tuple(supervised))
@@ -174,8 +179,11 @@ class Renderer:
             return ids
 
         if continues and self._prepends_space:
-            # Llama-2-like tokenizers put a space before whatever they are given; after a newline they do not.
-            return encode("\n" + piece.text)[len(encode("\n")) :]
+            # Llama-2-like tokenizers put a space before whatever they are given; after other text they do not.
+            for before in "\n|0a":
+                start, whole = encode(before), encode(before + piece.text)
+                if whole[: len(start)] == start:  # else the two grew together into one token
+                    return whole[len(start) :]
         return encode(piece.text)
 
     @cached_property

@@ -11,9 +11,11 @@ the data keeps them apart), `system`, and any column the example kept.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +36,36 @@ class Piece:
 
 END_OF_TURN = Piece(text="", supervised=True, literal=False)
 """Stands for the one token that ends a completion; the renderer puts its id there."""
+
+
+class Disguise:
+    """Hides the special-token strings that users wrote from a template, so that it cannot mix them up with its own.
+
+    While the template is applied each stands as one private-use character that nobody used.
+    """
+
+    def __init__(self, special_strings: Sequence[str], texts: Iterable[str]) -> None:
+        """Look for `special_strings`, longest first, in all `texts` of one conversation."""
+        written = "\n".join(texts)
+        spare = (character for character in map(chr, range(0xF0000, 0xFFFFE)) if character not in written)
+        self._characters = {special: next(spare) for special in special_strings if special in written}
+
+    def put_on(self, text: str) -> str:
+        for special, character in self._characters.items():
+            text = text.replace(special, character)
+        return text
+
+    def take_off(self, text: str) -> str:
+        for special, character in self._characters.items():
+            text = text.replace(character, special)
+        return text
+
+    def pieces(self, text: str) -> list[Piece]:
+        """A template's text, its users' special strings cut out as literal pieces."""
+        if not self._characters:
+            return [Piece(text=text, literal=False)] if text else []
+        parts = re.split(f"([{''.join(self._characters.values())}]+)", text)  # template, user, template, …
+        return [Piece(text=self.take_off(part), literal=i % 2 == 1) for i, part in enumerate(parts) if part]
 
 
 class Template(Protocol):
@@ -69,8 +101,11 @@ class TextTemplate:
 
     name: str
     body: str
+    """May hold special tokens; what fills its fields never does."""
     body_with_input: str | None = None
     """Used when the example has a non-empty `input`."""
+    special_strings: tuple[str, ...] = ()
+    """Texts of the tokenizer's special tokens, longest first."""
 
     def prompt_pieces(self, messages: Sequence[Message], fields: Mapping[str, str]) -> list[Piece]:
         """Render turn after turn; a system message leads, unless the template places it itself."""
@@ -82,13 +117,13 @@ class TextTemplate:
                 pieces += [Piece(text=message.content, supervised=True), END_OF_TURN, Piece(text="\n\n")]
             else:
                 is_last = index == len(turns) - 1
-                pieces.append(Piece(text=self._fill(message.content, fields if is_last else {}, system)))
+                pieces += self._fill(message.content, fields if is_last else {}, system)
         return pieces
 
     def identity(self) -> dict[str, str]:
         return {"name": self.name, "body": self.body, "body_with_input": self.body_with_input or ""}
 
-    def _fill(self, prompt: str, fields: Mapping[str, str], system: str) -> str:
+    def _fill(self, prompt: str, fields: Mapping[str, str], system: str) -> list[Piece]:
         values = {"prompt": prompt, "instruction": prompt, "input": "", "system": system, **fields}
         body = self.body_with_input if self.body_with_input and values["input"] else self.body
         missing = field_names(body) - values.keys()
@@ -99,7 +134,8 @@ class TextTemplate:
                 expected=f"one of {', '.join(sorted(values))}",
                 remedy="correct the template, or write {{ and }} where a brace is meant",
             )
-        return body.format_map(values)
+        disguise = Disguise(self.special_strings, (body, *values.values()))
+        return disguise.pieces(body.format_map({name: disguise.put_on(value) for name, value in values.items()}))
 
     def _names(self, field: str) -> bool:
         return field in field_names(self.body)
@@ -126,20 +162,22 @@ class ChatTemplate:
     def prompt_pieces(self, messages: Sequence[Message], fields: Mapping[str, str]) -> list[Piece]:
         """Split the rendered text at the earlier assistant turns, so that their tokens are the ones the model produced."""
         del fields  # a chat template knows messages only
+        disguise = Disguise(self.special_strings, [m.content for m in messages])
+        messages = [dataclasses.replace(m, content=disguise.put_on(m.content)) for m in messages]
         pieces: list[Piece] = []
         done = ""
         for index, message in enumerate(messages):
             if message.role != "assistant":
                 continue
             opening = self._apply(messages[:index], add_generation_prompt=True)
-            pieces += self._text_pieces(self._after(done, opening), messages[:index])
+            pieces += disguise.pieces(self._after(done, opening))
             done = self._apply(messages[: index + 1], add_generation_prompt=False)
             answer = self._after(opening, done).removesuffix(self.turn_end)
-            pieces += [Piece(text=answer, supervised=True), END_OF_TURN]
-            rest = self.turn_end.removeprefix(self.end_of_turn)
+            pieces += [Piece(text=disguise.take_off(answer), supervised=True), END_OF_TURN]
+            rest = self.turn_end.lstrip().removeprefix(self.end_of_turn)
             pieces += [Piece(text=rest, literal=False)] if rest else []
         opening = self._apply(messages, add_generation_prompt=True)
-        return pieces + self._text_pieces(self._after(done, opening), messages)
+        return pieces + disguise.pieces(self._after(done, opening))
 
     def identity(self) -> dict[str, str]:
         return {"name": self.name, "body": str(self.tokenizer.chat_template)}
@@ -156,22 +194,6 @@ class ChatTemplate:
 
     def _apply(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         return _apply_chat_template(self.tokenizer, messages, add_generation_prompt=add_generation_prompt)
-
-    def _text_pieces(self, text: str, messages: Sequence[Message]) -> list[Piece]:
-        """One piece, unless a user wrote the text of a special token: then their words are cut out as literal ones."""
-        suspects = [m.content for m in messages if m.role != "assistant" and any(s in m.content for s in self.special_strings)]
-        pieces = [Piece(text=text, literal=False)]
-        for content in suspects:
-            pieces = [part for piece in pieces for part in _cut_out(piece, content)]
-        return pieces
-
-
-def _cut_out(piece: Piece, content: str) -> list[Piece]:
-    if piece.literal or content not in piece.text:
-        return [piece]
-    before, _, after = piece.text.partition(content)
-    parts = [Piece(text=before, literal=False), Piece(text=content), *_cut_out(Piece(text=after, literal=False), content)]
-    return [part for part in parts if part.text]
 
 
 def _apply_chat_template(tokenizer: Any, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
@@ -202,31 +224,54 @@ def chat_template(tokenizer: Any) -> ChatTemplate:
     conversation = [Message(role="user", content="question"), Message(role="assistant", content=marker)]
     rendered = _apply_chat_template(tokenizer, conversation, add_generation_prompt=False)
     turn_end = rendered.rpartition(marker)[2]
-    special = tuple(sorted(set(tokenizer.all_special_tokens) | _added_special(tokenizer), key=len, reverse=True))
-    ending = next((s for s in special if turn_end.startswith(s)), tokenizer.eos_token)
+    special = special_strings(tokenizer)
+    # Llama 2 writes " </s>": what the model learns is to stop right after its last word.
+    ending = next((s for s in special if turn_end.lstrip().startswith(s)), None) or end_of_text(tokenizer)
     return ChatTemplate(tokenizer=tokenizer, special_strings=special, turn_end=turn_end, end_of_turn=ending)
 
 
-def _added_special(tokenizer: Any) -> set[str]:
-    return {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+def end_of_text(tokenizer: Any) -> str:
+    """The tokenizer's EOS token.
+
+    Raises:
+        ConfigError: it has none, so nothing could teach the model to stop.
+    """
+    if tokenizer.eos_token is None:
+        raise ConfigError(
+            "the model's tokenizer",
+            "it has no end-of-sequence token",
+            expected="eos_token to be set",
+            remedy="set it in tokenizer_config.json",
+        )
+    return str(tokenizer.eos_token)
 
 
-def text_template(name: str) -> TextTemplate:
+def special_strings(tokenizer: Any) -> tuple[str, ...]:
+    """Texts of the tokenizer's special tokens, longest first."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return tuple(sorted(added | set(tokenizer.all_special_tokens), key=lambda special: (-len(special), special)))
+
+
+def text_template(name: str, tokenizer: Any) -> TextTemplate:
     """`qa`, `alpaca`, or the path of a file whose text is the prompt.
 
     Raises:
         ConfigError: neither a known name nor a readable file with at least one field.
     """
+    special = special_strings(tokenizer)
     if name == "qa":
-        return TextTemplate(name="qa", body=QA)
+        return TextTemplate(name="qa", body=QA, special_strings=special)
     if name == "alpaca":
-        return TextTemplate(name="alpaca", body=ALPACA, body_with_input=ALPACA_WITH_INPUT)
+        return TextTemplate(name="alpaca", body=ALPACA, body_with_input=ALPACA_WITH_INPUT, special_strings=special)
     path = Path(name)
     if not path.is_file():
         raise ConfigError(
             f"template {name}", "no such template or file", expected="auto, chat, qa, alpaca or a file", remedy="correct the name"
         )
-    body = path.read_text(encoding="utf-8-sig")
+    try:
+        body = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), f"not UTF-8 ({error})", expected="a text file in UTF-8", remedy="save it as UTF-8") from None
     body = body.removesuffix("\n") + "\n" if body.strip() else ""
     try:
         names = field_names(body)
@@ -241,21 +286,26 @@ def text_template(name: str) -> TextTemplate:
             expected="at least {prompt} or {instruction}",
             remedy="add the one where the user's words go",
         )
-    return TextTemplate(name=path.name, body=body)
+    return TextTemplate(name=path.name, body=body, special_strings=special)
 
 
 def template_from_identity(identity: Mapping[str, str], tokenizer: Any) -> Template:
     """Rebuild the template a run was trained with, without the user's template file."""
-    if identity["name"] == "chat":
+    if "body_with_input" not in identity:  # a user's file may be called `chat` as well
         return chat_template(tokenizer)
-    return TextTemplate(name=identity["name"], body=identity["body"], body_with_input=identity["body_with_input"] or None)
+    return TextTemplate(
+        name=identity["name"],
+        body=identity["body"],
+        body_with_input=identity["body_with_input"] or None,
+        special_strings=special_strings(tokenizer),
+    )
 
 
 def resolve_template(name: str, tokenizer: Any) -> Template:
     """`auto` is the model's chat template where it has one, else `qa`."""
     if name == "chat" or (name == "auto" and tokenizer.chat_template):
         return chat_template(tokenizer)
-    return text_template("qa" if name == "auto" else name)
+    return text_template("qa" if name == "auto" else name, tokenizer)
 
 
 def identity_digest_input(identity: Mapping[str, str]) -> str:

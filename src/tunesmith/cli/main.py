@@ -1,0 +1,133 @@
+"""The `tunesmith` command: the verbs in the order one uses them, and what becomes of errors.
+
+    >>> main(["train", "nowhere", "--model", "smollm2-135m-instruct"])
+    error: nowhere: there is no such directory; expected a directory with a manifest.json. To go on: …
+    2
+
+Importing this module must stay quick (`tunesmith --help` answers in a tenth of a second): typer and nothing of ours but the
+errors. A verb's module is imported when the verb is used, and itself imports what is heavy inside its function.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tunesmith.cli.command import SETTINGS, usage_error_types
+from tunesmith.cli.terminal import complain, make_streams_tolerant, say
+from tunesmith.errors import ConfigError, TunesmithError
+
+VERBS = {
+    "demo": "The whole loop on the built-in data set, in a few minutes.",
+    "prepare": "Turn your files into a checked and split data set.",
+    "preview": "See what the model will see, the tokens it learns from coloured.",
+    "train": "Tune a model on a prepared data set.",
+    "generate": "Give a model a prompt or a file of prompts, or chat with it.",
+    "evaluate": "Compare base and tuned model on the held-out examples.",
+    "analyze": "Sort what still goes wrong into named error groups.",
+    "runs": "List your runs, or show one.",
+    "models": "List the models known by name, or accept a model's terms.",
+}
+"""In the order one uses them. Each is a module of this package."""
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""What a shell makes of a program that its reader has left (128 + SIGPIPE)."""
+
+
+class Verbs(TyperGroup):
+    """Imports a verb's module when the verb is used."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        del ctx
+        if cmd_name not in VERBS:
+            close = difflib.get_close_matches(cmd_name, VERBS, n=1)
+            remedy = f"did you mean `tunesmith {close[0]}`?" if close else "`tunesmith` alone says what each is for"
+            raise ConfigError("tunesmith", f"there is no verb {cmd_name!r}", expected=f"one of {', '.join(VERBS)}", remedy=remedy)
+        return import_module(f"tunesmith.cli.{cmd_name}").command
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        del ctx
+        return ["VERB", "[OPTIONS]"]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        self.format_commands(ctx, formatter)
+        formatter.write("\n`tunesmith VERB --help` has the options of each and examples; `tunesmith --version` the version.\n")
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        del ctx
+        with formatter.section("Verbs, in the order one uses them"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"tunesmith {version('tunesmith')}")
+        raise typer.Exit
+
+
+@app.callback()
+def tunesmith(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Fine-tune a small language model on your own examples, on your own machine, and know whether it got better."""
+    del version
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0, 2 for a user's mistake, 3 when a gate refuses, 130 after Ctrl-C."""
+    make_streams_tolerant()
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()  # here, rather than while Python ends, a reader that has left is noticed
+    except TunesmithError as error:
+        complain(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more while it ends
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        say("interrupted")
+        return INTERRUPTED
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Parse and invoke; typer's own errors become ours."""
+    group = typer.main.get_command(app)
+    try:
+        with group.make_context("tunesmith", list(arguments) or ["--help"]) as context:
+            group.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:  # Ctrl-C or Ctrl-D at a question
+        raise KeyboardInterrupt from None
+    except usage_error_types() as error:
+        raise _from_usage_error(error) from None
+    return 0
+
+
+def _from_usage_error(error: Any) -> ConfigError:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    place, usage = "tunesmith", "tunesmith VERB …"
+    if error.ctx is not None:
+        place = error.ctx.command_path
+        usage = " ".join(error.ctx.get_usage().removeprefix("Usage:").split())
+    return ConfigError(place, message[:1].lower() + message[1:], expected=f"`{usage}`", remedy=f"see `{place} --help`")

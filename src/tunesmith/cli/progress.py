@@ -1,0 +1,162 @@
+"""Progress on standard error: a live line where a person looks on, a few plain lines in a log.
+
+step 40: validation loss 1.9958 (best)
+step 42/126 ━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━━━━━━━ epoch 0.67  loss 2.013  rate 4.6e-04  812 tokens/s  1.45 GB  2 min left
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.cli.terminal import console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from tunesmith.render.renderer import Renderer
+    from tunesmith.types import RenderedExample
+
+MOST_PLAIN_LINES = 20
+"""Of steps, in a log; validations come on top."""
+SMOOTHED_STEPS = 10
+"""The loss on screen is the mean of this many steps: one step's loss says more about its examples than about progress."""
+
+
+def is_live(screen: Console) -> bool:
+    """Whether lines can be drawn over."""
+    return screen.is_terminal and not screen.is_dumb_terminal
+
+
+class Pace:
+    """What the last steps say about the rest."""
+
+    def __init__(self, num_steps: int, first_step: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.num_steps, self.first_step, self._clock = num_steps, first_step, clock
+        self._started = clock()
+        self._recent: deque[dict[str, Any]] = deque(maxlen=SMOOTHED_STEPS)
+
+    def figures(self, metrics: dict[str, Any]) -> str:
+        """`epoch 0.67  loss 2.013  rate 4.6e-04  812 tokens/s  1.45 GB  2 min left`, after one more step."""
+        self._recent.append(metrics)
+        supervised = sum(m["num_supervised"] for m in self._recent)
+        loss = sum(m["loss"] * m["num_supervised"] for m in self._recent) / supervised
+        speed = sum(m["num_tokens"] for m in self._recent) / sum(m["seconds"] for m in self._recent)
+        memory = f"{metrics['memory_bytes'] / 1e9:.2f} GB"
+        figures = [f"epoch {metrics['epoch']:.2f}", f"loss {loss:.3f}", f"rate {metrics['learning_rate']:.1e}"]
+        return "  ".join([*figures, f"{speed:,.0f} tokens/s", memory, self._time_left(metrics["step"])])
+
+    def _time_left(self, step: int) -> str:
+        """From all that passed since the start, validations and checkpoints included."""
+        seconds = (self._clock() - self._started) / (step - self.first_step) * (self.num_steps - step)
+        return f"{duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 05 min`."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+class Watch:
+    """Draws a training run; a `tunesmith.train.observer.Observer`."""
+
+    def __init__(self, screen: Console | None = None) -> None:
+        self._screen = screen or console()
+        self._pace = Pace(0, 0)
+        self._bar: Progress | None = None
+        self._plain_every = 1
+
+    def say(self, text: str) -> None:
+        self._screen.print(text)
+
+    def show_example(self, rendered: RenderedExample, renderer: Renderer) -> None:
+        from tunesmith.cli.pictures import draw
+
+        self._screen.print()
+        draw(rendered, renderer, self._screen)
+        self._screen.print()
+
+    def started(self, num_steps: int, first_step: int) -> None:
+        self._pace = Pace(num_steps, first_step)
+        self._plain_every = math.ceil((num_steps - first_step) / MOST_PLAIN_LINES)
+        if is_live(self._screen):
+            self._bar = _bar(self._screen, "step {task.completed}/{task.total}")
+            self._bar.add_task("train", total=num_steps, completed=first_step, figures="the first step takes the longest")
+            self._bar.start()
+
+    def stepped(self, metrics: dict[str, Any]) -> None:
+        figures, step = self._pace.figures(metrics), metrics["step"]
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=step, figures=figures)
+        elif step % self._plain_every == 0 or step == self._pace.num_steps:
+            self._screen.print(f"step {step}/{self._pace.num_steps}  {figures}")
+
+    def validated(self, metrics: dict[str, Any]) -> None:
+        text = f"step {metrics['step']}: validation loss {metrics['loss']:.4f}"
+        self._screen.print(text + (" (best)" if metrics["is_best"] else ""), style="bold" if metrics["is_best"] else None)
+
+    def finished(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+class Stages:
+    """Draws counted work that comes in stages: `OnProgress` of an evaluation, or one stage of generation."""
+
+    def __init__(self, screen: Console) -> None:
+        self._screen = screen
+        self._bar = _bar(screen, "{task.description} {task.completed}/{task.total}") if is_live(screen) else None
+        self._tasks: dict[str, TaskID] = {}
+        self._quarters: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` in this stage."""
+        if self._bar:
+            if stage not in self._tasks:
+                self._bar.start()
+                self._tasks[stage] = self._bar.add_task(stage, total=total, figures="")
+            self._bar.update(self._tasks[stage], completed=done)
+        elif (quarter := 4 * done // total) > self._quarters.get(stage, 0):
+            self._quarters[stage] = quarter
+            self._screen.print(f"{stage} {done}/{total}")
+
+    def stop(self) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+@contextmanager
+def stages() -> Iterator[Stages]:
+    """Stages that leave the terminal clean, whatever happens."""
+    drawn = Stages(console())
+    try:
+        yield drawn
+    finally:
+        drawn.stop()
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A sign of life on a terminal while `text` goes on, gone afterwards; nothing in a log."""
+    screen = console()
+    if not is_live(screen):
+        yield
+        return
+    with screen.status(text):
+        yield
+
+
+def _bar(screen: Console, description: str) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn(description, markup=False), BarColumn(bar_width=20), TextColumn("{task.fields[figures]}", markup=False))
+    return Progress(*columns, console=screen, refresh_per_second=4)

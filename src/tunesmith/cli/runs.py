@@ -1,0 +1,153 @@
+"""`tunesmith runs`: the runs in a directory, and everything about one of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tunesmith.cli.command import verb_with_subverbs
+from tunesmith.cli.options import RUNS_DIR, Json, Run
+from tunesmith.cli.terminal import print_json, say, suggest, table
+
+if TYPE_CHECKING:
+    from tunesmith.runs import RunDirectory
+
+HEAD = ("run", "created", "model", "method", "steps", "best loss", "tokens/s", "state", "from", "evaluation")
+RIGHT = (4, 5, 6)
+
+
+def runs() -> None:
+    """List your runs, or show one. `tunesmith runs` alone is `tunesmith runs list`."""
+
+
+def list_(
+    runs_dir: Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Where runs are kept.")] = RUNS_DIR, as_json: Json = False
+) -> None:
+    """List the runs of a directory, the oldest first."""
+    from tunesmith.runs import list_runs
+
+    found = [describe(run) for run in list_runs(runs_dir)]
+    if as_json:
+        print_json({"runs_dir": str(runs_dir), "runs": found})
+    elif found:
+        print("\n".join(table(HEAD, [_row(run) for run in found], right=RIGHT)))
+    else:
+        say(f"no runs in {runs_dir}")
+        suggest(["train", "DIR", "--model", "smollm2-135m-instruct"])
+
+
+def show(run: Run, as_json: Json = False) -> None:
+    """Show a run: data, model, settings, results, and how to go on."""
+    from tunesmith.runs import open_run
+
+    opened = open_run(run)
+    described, record = describe(opened), opened.record()
+    if as_json:
+        print_json({**described, "record": record, "manifest": opened.manifest() if opened.is_complete else None})
+        return
+    rows = list(_shown(opened, described, record))
+    width = max(len(label) for label, _ in rows)
+    for label, text in rows:
+        print(f"{label:{width}}  {text}")
+    suggest(["evaluate" if opened.is_complete else "train", *([] if opened.is_complete else ["--resume"]), run])
+
+
+def describe(run: RunDirectory) -> dict[str, Any]:
+    """A run in short, finished or not."""
+    record = run.record()
+    metrics = run.metrics()
+    validations = [line["loss"] for line in metrics if line["kind"] == "validation"]
+    steps = [line for line in metrics if line["kind"] == "step"]
+    manifest = run.manifest() if run.is_complete else {}
+    return {
+        "path": str(run.path),
+        "created": record["created"],
+        "model": record["model"]["name"],
+        "method": record["config"]["method"],
+        "state": "complete" if run.is_complete else "unfinished",
+        "num_steps": steps[-1]["step"] if steps else 0,
+        "planned_steps": record["cost"]["num_steps"],
+        "best_loss": min(validations, default=None),
+        "tokens_per_second": manifest.get("tokens_per_second", steps[-1]["tokens_per_second"] if steps else None),
+        "parent": record["parent"],
+        "evaluation": _evaluation(run),
+    }
+
+
+def _evaluation(run: RunDirectory) -> dict[str, Any] | None:
+    """Verdict and headline of the report, read as JSON: the report's own module needs scipy."""
+    if not run.evaluation_report_file.is_file():
+        return None
+    report = json.loads(run.evaluation_report_file.read_text(encoding="utf-8"))
+    return {key: report[key] for key in ("verdict", "headline", "split", "num_examples")}
+
+
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        run["path"],
+        _moment(run["created"]),
+        run["model"],
+        run["method"],
+        f"{run['num_steps']}/{run['planned_steps']}",
+        _or_dash(run["best_loss"], "{:.4f}"),
+        _or_dash(run["tokens_per_second"], "{:,.0f}"),
+        run["state"],
+        Path(run["parent"]).name if run["parent"] else "–",
+        run["evaluation"]["verdict"] if run["evaluation"] else "–",
+    )
+
+
+def _moment(created: str) -> str:
+    return created[:16].replace("T", " ")
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _shown(run: RunDirectory, described: dict[str, Any], record: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "run", described["path"]
+    yield "created", f"{_moment(record['created'])} by `{shlex.join(record['command'])}`"
+    yield "data", f"{record['data']['directory']} (fingerprint {record['data']['fingerprint'][:12]})"
+    model = record["model"]
+    yield "model", f"{model['name']} ({model['origin']}; {model['licence']})" + (f", from {record['parent']}" if record["parent"] else "")
+    yield "settings", ", ".join(_settings(record["config"]))
+    yield "trained", f"{described['num_steps']} of {described['planned_steps']} steps, {described['state']}"
+    if described["best_loss"] is not None:
+        yield "best loss", f"{described['best_loss']:.4f} on the validation split"
+    if run.is_complete:
+        manifest = run.manifest()
+        speed = f"{manifest['num_tokens']:,} tokens in {manifest['seconds']:.0f} s ({manifest['tokens_per_second']:,.0f} tokens/s)"
+        yield "cost", f"{speed}, peak memory {manifest['peak_memory_bytes'] / 1e9:.2f} GB"
+        yield "result", str(run.model_dir)
+    else:
+        yield "saved", str(run.checkpoints()[-1]) if run.checkpoints() else "nothing yet"
+    if described["evaluation"]:
+        evaluation = described["evaluation"]
+        yield "evaluation", f"{evaluation['verdict']} on {evaluation['num_examples']} examples of the {evaluation['split']} split"
+        for sentence in evaluation["headline"]:
+            yield "", sentence
+        yield "report", str(run.html_report_file)
+
+
+def _settings(config: dict[str, Any]) -> Iterator[str]:
+    """Every setting but those that have lines of their own, nested ones with a dot."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from (f"{key}.{inner} {setting}" for inner, setting in value.items() if config["method"] == key)
+        elif key not in ("model", "data") and value is not None:
+            yield f"{key} {value}"
+
+
+command = verb_with_subverbs(
+    runs,
+    {"list": (list_, ""), "show": (show, "RUN")},
+    "tunesmith runs",
+    "tunesmith runs show runs/faq",
+    "tunesmith runs list --runs-dir /data/runs --json",
+)

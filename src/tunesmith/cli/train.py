@@ -1,0 +1,220 @@
+"""`tunesmith train`: a prepared data set and a model -> runs/NAME with a tuned model in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tunesmith.cli.command import NEEDED, verb
+from tunesmith.cli.options import RUNS_DIR, Json
+from tunesmith.cli.progress import Watch, waiting
+from tunesmith.cli.terminal import print_json, suggest
+from tunesmith.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tunesmith.runs import RunDirectory
+
+WHAT, LENGTH, STEPS, UPDATES, RUN = "What trains", "Prompts and lengths", "Steps", "Updates", "Run"
+NOT_SETTINGS = frozenset({"resume", "name", "runs_dir", "as_json"})
+"""Parameters of the verb that are not fields of `TrainConfig`."""
+
+
+def train(
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A directory written by `tunesmith prepare`.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A named model, a hub id, a folder, a .gguf file, or an earlier run to go on from.",
+            show_default=False,
+            rich_help_panel=NEEDED,
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["lora", "full", "freeze"] | None,
+        typer.Option(help="Low-rank adapters, all weights, or the last layers only. [default: lora]", rich_help_panel=WHAT),
+    ] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(metavar="N", help="Inner dimension of the adapters. [default: 16]", rich_help_panel=WHAT)
+    ] = None,
+    lora_alpha: Annotated[
+        float | None, typer.Option(metavar="X", help="Adapters are scaled by alpha / rank. [default: 32]", rich_help_panel=WHAT)
+    ] = None,
+    lora_dropout: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Share of the adapters' inputs zeroed in training. [default: 0]", rich_help_panel=WHAT),
+    ] = None,
+    lora_targets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Layers with adapters: all-linear, or names such as q_proj,v_proj. [default: all-linear]",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    trainable_layers: Annotated[
+        int | None, typer.Option(metavar="N", help="For freeze: how many of the last layers train. [default: 4]", rich_help_panel=WHAT)
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Prompt template: auto (the data set's, else the model's own, else qa), chat, qa, alpaca, or a file. [default: auto]",
+            rich_help_panel=LENGTH,
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Tokens per example. [default: the model's context, at most 2,048]", rich_help_panel=LENGTH),
+    ] = None,
+    over_length: Annotated[
+        Literal["refuse", "drop", "cut"] | None,
+        typer.Option(
+            help="Longer examples: refuse to train, leave them out, or cut the prompt's end (never the answer). [default: refuse]",
+            rich_help_panel=LENGTH,
+        ),
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="X", help="Passes over the training split. [default: 3]", rich_help_panel=STEPS)
+    ] = None,
+    max_steps: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after this many updates. [default: the epochs decide]", rich_help_panel=STEPS)
+    ] = None,
+    examples_per_step: Annotated[
+        int | None, typer.Option(metavar="N", help="Examples in one update. [default: 8]", rich_help_panel=STEPS)
+    ] = None,
+    tokens_per_step: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Fill an update up to this many tokens instead. [default: examples are counted]", rich_help_panel=STEPS
+        ),
+    ] = None,
+    tokens_per_micro_batch: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Most tokens at a time; fewer need less memory. [default: 2048]", rich_help_panel=STEPS),
+    ] = None,
+    activation_checkpointing: Annotated[
+        bool | None,
+        typer.Option("--activation-checkpointing", help="Less memory for about a third more time. [default: off]", rich_help_panel=STEPS),
+    ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Steps between validations and checkpoints. [default: twice an epoch]", rich_help_panel=STEPS),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Stop early after this many validations without a new best; 0: never. [default: 4]", rich_help_panel=STEPS
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Peak. [default: 5e-4 for lora, 1e-4 for freeze, 5e-5 for full]", rich_help_panel=UPDATES),
+    ] = None,
+    schedule: Annotated[
+        Literal["cosine", "linear", "constant"] | None,
+        typer.Option(help="How the learning rate falls after the warm-up. [default: cosine]", rich_help_panel=UPDATES),
+    ] = None,
+    warmup_fraction: Annotated[
+        float | None, typer.Option(metavar="X", help="Share of the steps in which it rises. [default: 0.05]", rich_help_panel=UPDATES)
+    ] = None,
+    optimizer: Annotated[
+        Literal["adamw", "adafactor"] | None, typer.Option(help="Adafactor needs less memory. [default: adamw]", rich_help_panel=UPDATES)
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(metavar="X", help="Decoupled weight decay. [default: 0]", rich_help_panel=UPDATES)
+    ] = None,
+    max_grad_norm: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Gradients are scaled down to this norm; 0: never. [default: 1]", rich_help_panel=UPDATES),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of data order, first adapter weights and dropout. [default: 0]", rich_help_panel=UPDATES),
+    ] = None,
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None,
+        typer.Option(help="Compute type; auto is bfloat16 where the device has it. [default: auto]", rich_help_panel=UPDATES),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"] | None,
+        typer.Option(help="Where to compute; auto is the GPU if there is one. [default: auto]", rich_help_panel=UPDATES),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the run. [default: date, data and model]", rich_help_panel=RUN)
+    ] = None,
+    runs_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where runs are kept. [default: runs]", rich_help_panel=RUN)] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option(metavar="N", help="How many of the latest checkpoints stay. [default: 2]", rich_help_panel=RUN)
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Go on with an interrupted run, with its own settings; nothing else may be given.", rich_help_panel=RUN
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tune a model on a prepared data set and keep the weights of the best validation.
+
+    Before the first step every example's tokens are checked; Ctrl-C finishes the step, saves, and says how to go on.
+    """
+    given = {key: value for key, value in context.params.items() if value not in (None, False)}
+    run = _resume(resume, given) if resume else _train(given, name=name, runs_dir=runs_dir or RUNS_DIR)
+    if as_json:
+        print_json({"path": str(run.path), "model": str(run.model_dir), **run.manifest()})
+        return
+    print(f"the tuned model is in {run.model_dir}")
+    suggest(["evaluate", run.path], ["generate", run.path])
+
+
+def _train(given: Mapping[str, Any], *, name: str | None, runs_dir: Path) -> RunDirectory:
+    for key, what in (("data", "DIR"), ("model", "--model")):
+        if key not in given:
+            remedy = "see `tunesmith train --help`"
+            raise ConfigError("tunesmith train", f"{what} is missing", expected="DIR and --model MODEL, or --resume RUN", remedy=remedy)
+    with waiting("loading torch and transformers"):
+        from tunesmith.config import TrainConfig, build
+        from tunesmith.train.train import train as train_model
+    return train_model(build(TrainConfig, settings(given), place="train"), runs_dir=runs_dir, name=name, observer=Watch())
+
+
+def _resume(path: Path, given: Mapping[str, Any]) -> RunDirectory:
+    others = [key for key in given if key not in ("resume", "as_json")]
+    if others:
+        raise ConfigError(
+            "train --resume",
+            f"{', '.join(_as_typed(key) for key in others)} beside it",
+            expected="--resume alone: a run goes on with the settings it was started with",
+            remedy=f"leave them out, or start a new run from this one with --model {path}",
+        )
+    with waiting("loading torch and transformers"):
+        from tunesmith.train.train import resume
+    return resume(path, observer=Watch())
+
+
+def _as_typed(key: str) -> str:
+    return "DIR" if key == "data" else f"--{key.replace('_', '-')}"
+
+
+def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, as `TrainConfig` nests them."""
+    plain = {key: value for key, value in given.items() if key not in NOT_SETTINGS and not key.startswith("lora_")}
+    lora = {key.removeprefix("lora_"): value for key, value in given.items() if key.startswith("lora_")}
+    return {**plain, "lora": lora} if lora else plain
+
+
+command = verb(
+    train,
+    "DIR --model MODEL",
+    "tunesmith train prepared/faq --model smollm2-135m-instruct",
+    "tunesmith train prepared/faq --model smollm2-135m-instruct --method full --epochs 2 --name faq-full",
+    "tunesmith train prepared/more-faq --model runs/faq        # go on from an earlier run with more data",
+    "tunesmith train --resume runs/faq                         # after Ctrl-C or a crash",
+)
