@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.analyze.analysis import Analysis, analyze_records, write_analysis
+from tunesmith.analyze.analysis import Analysis
+from tunesmith.analyze.analyze import analyze_run
 from tunesmith.config import AnalyzeConfig, EvaluateConfig, GenerateConfig, PrepareConfig, TrainConfig
 from tunesmith.data.builtin import builtin_data_file
 from tunesmith.data.prepare import prepare
@@ -64,10 +65,8 @@ def run_demo(
     config = EvaluateConfig(generation=GenerateConfig(max_new_tokens=96))
     report = evaluate_run(run, config, say=say, on_progress=on_progress)
     say("4 analyse: where it still fails")
-    records = tuple(read_records(run.evaluation_records_file))
-    analysis = analyze_records(records, data.train, AnalyzeConfig())
-    write_analysis(run, analysis)
-    return DemoResult(run=run, report=report, records=records, analysis=analysis)
+    analysis = analyze_run(run, AnalyzeConfig())
+    return DemoResult(run=run, report=report, records=tuple(read_records(run.evaluation_records_file)), analysis=analysis)
 
 
 def _telling(records: tuple[EvaluationRecord, ...]) -> list[EvaluationRecord]:

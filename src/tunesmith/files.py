@@ -79,7 +79,17 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
+        sync_directory(staging)
         staging.rename(path)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     sync_directory(path.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Clear away the staging files and directories that a killed process left in `directory`; nobody else may be writing there."""
+    for leftover in directory.glob(".*.partial-*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)

@@ -6,8 +6,8 @@ runs/faq-smollm2/
   preflight.json      what the rendering check saw
   metrics.jsonl       append-only: one line a step, one a validation
   renderer.json       template and fingerprint that generation and serving must match
-  checkpoints/step-000040/   all that resuming needs
-  best/               trained weights at the best validation loss
+  checkpoints/step-00000040/   all that resuming needs
+  best/step-00000040/          trained weights at the best validation loss
   model/              the result: a PEFT adapter, or a folder `from_pretrained` loads
   manifest.json       written last: its presence means the run is complete
   evaluation/         records.jsonl, report.json, report.html
@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 
 from tunesmith.errors import RunError
-from tunesmith.files import read_json_lines, write_json, write_text
+from tunesmith.files import read_json_lines, remove_leftovers, write_json, write_text
 
 SCHEMA_VERSION = 1
 """Of run directories; a higher one was written by a newer tunesmith and is refused."""
@@ -137,6 +137,11 @@ class RunDirectory:
     def checkpoint_path(self, step: int) -> Path:
         return self.checkpoints_dir / f"step-{step:08d}"
 
+    def remove_leftovers(self) -> None:
+        """Clear away what a killed process left half-written. Call when going on with the run."""
+        for directory in (self.path, self.checkpoints_dir, self.best_dir):
+            remove_leftovers(directory)
+
     def keep_last_checkpoints(self, count: int) -> None:
         for old in self.checkpoints()[:-count]:
             shutil.rmtree(old)
@@ -164,8 +169,8 @@ def _read_record(file: Path) -> dict[str, Any]:
     return record
 
 
-def create_run(runs_dir: Path, name: str, record: Mapping[str, Any]) -> RunDirectory:
-    """Make `runs_dir/name` with its `run.json` and `config.yaml`.
+def require_free(runs_dir: Path, name: str) -> None:
+    """Refuse a name before anything costs time.
 
     Raises:
         RunError: the name is taken, or cannot be a directory's.
@@ -174,20 +179,35 @@ def create_run(runs_dir: Path, name: str, record: Mapping[str, Any]) -> RunDirec
         raise RunError(
             str(runs_dir), f"the run name {name!r}", expected="letters, digits and . _ + -", remedy="choose another name with --name"
         )
+    if (runs_dir / name).exists():
+        raise _taken(runs_dir / name)
+
+
+def create_run(runs_dir: Path, name: str, record: Mapping[str, Any]) -> RunDirectory:
+    """Make `runs_dir/name` with its `run.json` and `config.yaml`.
+
+    Raises:
+        RunError: the name is taken, or cannot be a directory's.
+    """
+    require_free(runs_dir, name)
     path = runs_dir / name
     try:
         path.mkdir(parents=True)
     except FileExistsError:
-        raise RunError(
-            str(path),
-            "a run of this name exists and is never overwritten",
-            expected="a free name",
-            remedy=f"choose another with --name, or continue it with --resume {path}",
-        ) from None
+        raise _taken(path) from None
     run = RunDirectory(path)
-    write_text(path / "config.yaml", yaml.safe_dump(dict(record["config"]), sort_keys=False, allow_unicode=True))
     write_json(path / "run.json", {"schema_version": SCHEMA_VERSION, **record})
+    write_text(path / "config.yaml", yaml.safe_dump(dict(record["config"]), sort_keys=False, allow_unicode=True))
     return run
+
+
+def _taken(path: Path) -> RunError:
+    return RunError(
+        str(path),
+        "a run of this name exists and is never overwritten",
+        expected="a free name",
+        remedy=f"choose another with --name, or continue it with --resume {path}",
+    )
 
 
 def open_run(path: Path) -> RunDirectory:

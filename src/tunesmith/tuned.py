@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import peft
-import torch
 from transformers import PreTrainedModel
 
 from tunesmith import assets
@@ -21,7 +20,7 @@ from tunesmith.config import GenerateConfig
 from tunesmith.engine.adapters import load_adapter
 from tunesmith.engine.generate import generate
 from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model
-from tunesmith.errors import RunError
+from tunesmith.errors import DataError, RunError
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, is_run, open_run
 from tunesmith.types import Completion, Message
@@ -60,11 +59,24 @@ class OpenedModel:
         )
 
     def prompt_ids(self, messages: Sequence[Message], config: GenerateConfig, *, fields: Mapping[str, str], place: str) -> tuple[int, ...]:
-        """Render a prompt into what the context leaves beside the new tokens, cutting it as training would."""
-        if self.trained_on_text:
-            return self.renderer.text_prompt_ids(messages[-1].content)
+        """Render a prompt into what the context leaves beside the new tokens, cutting it as training would.
+
+        Raises:
+            DataError: it does not fit even when cut; a text to be continued is never cut.
+        """
         room = max(1, self.loaded.context_length - config.max_new_tokens)
-        return self.renderer.fit_prompt(messages, fields, min(room, config.max_prompt_tokens or room), place=place)
+        room = min(room, config.max_prompt_tokens or room)
+        if not self.trained_on_text:
+            return self.renderer.fit_prompt(messages, fields, room, place=place)
+        ids = self.renderer.text_prompt_ids(messages[-1].content)
+        if not 0 < len(ids) <= room:
+            raise DataError(
+                place,
+                f"a text of {len(ids):,} tokens to continue",
+                expected=f"1 to {room:,}",
+                remedy="shorten it, or lower --max-new-tokens" if ids else "write how the text begins",
+            )
+        return ids
 
     @property
     def hugging_face_network(self) -> PreTrainedModel:
@@ -122,7 +134,7 @@ def base_directory(record: Mapping[str, Any]) -> Path:
     """Folder of the base model of a run, fetched again when the cache lost it.
 
     Raises:
-        RunError: the folder the run names is gone.
+        AssetError: the folder the run names is gone and the model cannot be had again.
     """
     directory = Path(record["model"]["directory"])
     if not directory.is_dir():
@@ -152,8 +164,3 @@ def load(directory: Path, *, dtype: str, device: str) -> LoadedModel:
     """Load with the choices of the command line."""
     chosen = choose_device(device)  # type: ignore[arg-type]
     return load_model(directory, dtype=choose_dtype(dtype, chosen), device=chosen)  # type: ignore[arg-type]
-
-
-def half_precision_name(dtype: torch.dtype) -> str:
-    """`bfloat16` for torch.bfloat16."""
-    return str(dtype).removeprefix("torch.")

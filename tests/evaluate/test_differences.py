@@ -25,6 +25,11 @@ def test_chinese_is_marked_by_character() -> None:
     assert mark_shared("北京市", "北京") == [Span("北京", shared=True), Span("市", shared=False)]
 
 
+def test_frequent_words_of_long_answers_are_marked_too() -> None:
+    long = "to be or not to be " * 50  # difflib's autojunk would ignore them all
+    assert mark_shared("Well, " + long, long)[-2] == Span(long.strip(), shared=True)
+
+
 @given(st.text(), st.text())
 def test_spans_lose_nothing(completion: str, reference: str) -> None:
     assert "".join(span.text for span in mark_shared(completion, reference)) == completion

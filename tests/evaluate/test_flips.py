@@ -33,6 +33,7 @@ def test_the_two_by_two_table_lists_every_flip() -> None:
 def test_the_threshold_decides_what_is_right() -> None:
     half = record(base="", tuned="press reset")  # token F1 2/3
     assert find_flips([half], 0.6).newly_right == ("a",)
+    assert find_flips([half], half.tuned.scores["token_f1"]).newly_right == ("a",)  # the threshold itself is right
     assert find_flips([half], 0.7).newly_right == ()
 
 

@@ -1,5 +1,7 @@
 """Which tokens an example becomes and which of them train, written out."""
 
+# ruff: noqa: SIM905 - tokens read better in a line
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.render.helpers import with_chat_template
 from tests.samples import conversation, messages, qa, raw
 from tunesmith.errors import ConfigError
 from tunesmith.render.preflight import find_fault
@@ -90,8 +91,6 @@ def test_qa_is_what_the_tokenizer_makes_of_the_whole_text(gemma_tokenizer: Any, 
 
 
 def test_a_template_that_rewrites_history_is_refused(llama_tokenizer: Any) -> None:
-    from tests.render.helpers import with_chat_template
-
     forgetful = "{% for m in messages %}{% if loop.last or m.role == 'user' %}[{{ m.content }}]{% endif %}{% endfor %}"
     renderer = Renderer.for_model(with_chat_template(llama_tokenizer, forgetful), "chat")
     with pytest.raises(ConfigError, match="rewrites earlier turns"):
@@ -99,9 +98,27 @@ def test_a_template_that_rewrites_history_is_refused(llama_tokenizer: Any) -> No
 
 
 def test_a_template_that_refuses_a_role_is_named(llama_tokenizer: Any) -> None:
-    from tests.render.helpers import with_chat_template
-
     strict = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}{{ m.content }}{% endfor %}"
     renderer = Renderer.for_model(with_chat_template(llama_tokenizer, strict), "chat")
     with pytest.raises(ConfigError, match="no system"):
         renderer.prompt_ids(messages(("s", "one"), ("u", "three")))
+
+
+@pytest.mark.parametrize(
+    ("header", "generation_prompt"),
+    [("<|im_start|>assistant\n", ""), ("<|im_start|>assistant\n<think>\n\n</think>\n\n", "<|im_start|>assistant\n")],
+    ids=["no generation prompt", "an empty thought, as Qwen 3 writes it"],
+)
+def test_what_the_template_puts_before_an_answer_belongs_to_the_prompt(llama_tokenizer: Any, header: str, generation_prompt: str) -> None:
+    template = (
+        "{% for m in messages %}{{ ('<|im_start|>user\n' if m.role == 'user' else header) + m.content + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ opening }}{% endif %}"
+    )
+    template = f"{{% set header = {header!r} %}}{{% set opening = {generation_prompt!r} %}}" + template
+    renderer = Renderer.for_model(with_chat_template(llama_tokenizer, template), "chat")
+    example = qa("one", "two")
+    own = renderer.tokenizer.apply_chat_template([{"role": m.role, "content": m.content} for m in example.messages], return_dict=False)
+    rendered = renderer.render(example)
+    assert list(rendered.token_ids) == own[:-1]
+    assert renderer.decode(rendered.token_ids[: rendered.supervised.index(True)]).endswith(header)
+    assert find_fault(rendered, renderer, 1000) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from tunesmith.evaluate.scorers import rouge_tokenizer
 
 STOP_WORDS = frozenset(
@@ -21,5 +23,6 @@ def content_words(text: str) -> set[str]:
     return {stem for stem in rouge_tokenizer().tokenize(text) if stem not in stop_stems and (len(stem) > 1 or not stem.isascii())}
 
 
+@lru_cache(maxsize=1)
 def _stop_stems() -> frozenset[str]:
     return frozenset(rouge_tokenizer().tokenize(" ".join(STOP_WORDS)))

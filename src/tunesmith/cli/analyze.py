@@ -54,8 +54,8 @@ def analyze_run(run: RunDirectory, config: AnalyzeConfig) -> Analysis:
     """Analyse a run's latest evaluation.
 
     Raises:
-        RunError: the run was not evaluated.
-        DataError: its data set is gone or was changed.
+        RunError: the run was not evaluated, or its data set has changed since.
+        DataError: its data set is gone.
     """
     from tunesmith.analyze.analysis import analyze_records
     from tunesmith.data.prepared import load_prepared
@@ -64,7 +64,12 @@ def analyze_run(run: RunDirectory, config: AnalyzeConfig) -> Analysis:
     if not run.evaluation_records_file.is_file():
         remedy = f"run `tunesmith evaluate {run.path}` first"
         raise RunError(str(run.path), "the run has not been evaluated", expected="evaluation records", remedy=remedy)
-    data = load_prepared(Path(run.record()["data"]["directory"]))
+    expected = run.record()["data"]
+    data = load_prepared(Path(expected["directory"]))
+    if data.fingerprint != expected["fingerprint"]:
+        found = f"the data set {data.directory} has changed since the run (fingerprint {data.fingerprint})"
+        remedy = "restore the data set: redirections and vocabulary are learnt from what was trained on"
+        raise RunError(str(run.path), found, expected=f"fingerprint {expected['fingerprint']}", remedy=remedy)
     report = json.loads(run.evaluation_report_file.read_text(encoding="utf-8"))
     threshold = report["settings"]["right_threshold"]
     return analyze_records(read_records(run.evaluation_records_file), data.train, config, right_threshold=threshold)

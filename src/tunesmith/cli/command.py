@@ -45,7 +45,18 @@ class VerbCommand(TyperCommand):
         _write_examples(self.epilog, formatter)
 
 
-class SubVerbs(TyperGroup):
+class Group(TyperGroup):
+    """A group that stays quick."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """The option --help, False when it is not given: typer sends any other value through pydantic, 90 ms to import."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
+
+class SubVerbs(Group):
     """A verb with verbs of its own, `list` when none is named."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

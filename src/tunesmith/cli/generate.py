@@ -195,7 +195,7 @@ def answer_file(opened: OpenedModel, prompts: Sequence[Prompt], config: Generate
     if as_json:
         print_json({"num_prompts": len(records), "out": str(out)} if out else {"num_prompts": len(records), "completions": records})
     elif out is not None:
-        print(f"{len(records)} completions are in {out}")
+        print(f"{len(records)} {'completion is' if len(records) == 1 else 'completions are'} in {out}")
     else:
         for record in records:
             print(json.dumps(record, ensure_ascii=False))

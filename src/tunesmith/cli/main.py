@@ -13,16 +13,16 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from tunesmith.cli.command import SETTINGS, usage_error_types
-from tunesmith.cli.terminal import complain, make_streams_tolerant, say
-from tunesmith.errors import ConfigError, TunesmithError
+from tunesmith.cli.command import SETTINGS, Group, usage_error_types
+from tunesmith.cli.terminal import complain, make_streams_tolerant, say, suggest
+from tunesmith.errors import ConfigError, TrainingInterrupted, TunesmithError
 
 VERBS = {
     "demo": "The whole loop on the built-in data set, in a few minutes.",
@@ -42,7 +42,7 @@ BROKEN_PIPE = 141
 """What a shell makes of a program that its reader has left (128 + SIGPIPE)."""
 
 
-class Verbs(TyperGroup):
+class Verbs(Group):
     """Imports a verb's module when the verb is used."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -53,7 +53,7 @@ class Verbs(TyperGroup):
         del ctx
         if cmd_name not in VERBS:
             close = difflib.get_close_matches(cmd_name, VERBS, n=1)
-            remedy = f"did you mean `tunesmith {close[0]}`?" if close else "`tunesmith` alone says what each is for"
+            remedy = f"perhaps you mean `tunesmith {close[0]}`" if close else "`tunesmith` alone says what each is for"
             raise ConfigError("tunesmith", f"there is no verb {cmd_name!r}", expected=f"one of {', '.join(VERBS)}", remedy=remedy)
         return import_module(f"tunesmith.cli.{cmd_name}").command
 
@@ -93,10 +93,16 @@ def tunesmith(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code: 0, 2 for a user's mistake, 3 when a gate refuses, 130 after Ctrl-C."""
     make_streams_tolerant()
+    if not sys.warnoptions:  # unless asked for with -W: peft's and transformers' warnings are about their use, which is ours
+        warnings.simplefilter("ignore")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         code = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()  # here, rather than while Python ends, a reader that has left is noticed
+    except TrainingInterrupted as stop:  # asked for, so no error
+        say(f"{stop.place}: {stop.found}")
+        suggest(["train", "--resume", stop.place])
+        return stop.exit_code
     except TunesmithError as error:
         complain(str(error))
         return error.exit_code
@@ -125,7 +131,9 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _from_usage_error(error: Any) -> ConfigError:
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".?")
+    for from_pydantic, ours in (("Value error, ", ""), ("Input should be", "it should be")):
+        message = message.replace(from_pydantic, ours)
     place, usage = "tunesmith", "tunesmith VERB …"
     if error.ctx is not None:
         place = error.ctx.command_path

@@ -97,7 +97,8 @@ class Watch:
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=step, figures=figures)
         elif step % self._plain_every == 0 or step == self._pace.num_steps:
-            self._screen.print(f"step {step}/{self._pace.num_steps}  {figures}")
+            total = str(self._pace.num_steps)
+            self._screen.print(f"step {step:>{len(total)}}/{total}  {figures}")
 
     def validated(self, metrics: dict[str, Any]) -> None:
         text = f"step {metrics['step']}: validation loss {metrics['loss']:.4f}"
@@ -117,6 +118,8 @@ class Stages:
         self._bar = _bar(screen, "{task.description} {task.completed}/{task.total}") if is_live(screen) else None
         self._tasks: dict[str, TaskID] = {}
         self._quarters: dict[str, int] = {}
+        self._first = (0.0, 0)
+        """When the stage was first heard of, and how much was done then."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """`done` of `total` in this stage."""
@@ -124,14 +127,22 @@ class Stages:
             if stage not in self._tasks:
                 self._bar.start()
                 self._tasks[stage] = self._bar.add_task(stage, total=total, figures="")
-            self._bar.update(self._tasks[stage], completed=done)
+                self._first = (time.monotonic(), done)
+            self._bar.update(self._tasks[stage], completed=done, figures=self._time_left(done, total))
         elif (quarter := 4 * done // total) > self._quarters.get(stage, 0):
             self._quarters[stage] = quarter
             self._screen.print(f"{stage} {done}/{total}")
 
+    def _time_left(self, done: int, total: int) -> str:
+        started, first = self._first
+        if done in (first, total):
+            return ""
+        return f"{duration((time.monotonic() - started) / (done - first) * (total - done))} left"
+
     def stop(self) -> None:
-        if self._bar:
+        if self._bar and self._tasks:
             self._bar.stop()
+            self._screen.print()
 
 
 @contextmanager
@@ -151,7 +162,7 @@ def waiting(text: str) -> Iterator[None]:
     if not is_live(screen):
         yield
         return
-    with screen.status(text):
+    with screen.status(text, refresh_per_second=4):
         yield
 
 

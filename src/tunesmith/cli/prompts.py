@@ -67,11 +67,11 @@ def read_prompts(path: Path) -> PromptFile:
     lines = decode(path.read_bytes(), path.name, "utf-8").replace("\r\n", "\n").split("\n")
     filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not filled:
-        raise DataError(str(path), "no prompts", expected="one prompt a line", remedy="check that it was saved")
+        raise DataError(path.name, "no prompts", expected="one prompt a line", remedy="check that it was saved")
     blank = len(lines) - len(filled) - (not lines[-1])
     return PromptFile(
         prompts=[Prompt(source=f"{path.name}:{number}", messages=(Message(role="user", content=line),)) for number, line in filled],
-        notes=(f"{blank} blank lines of {path.name} are left out",) if blank else (),
+        notes=(f"{blank} blank {'line' if blank == 1 else 'lines'} of {path.name} left out",) if blank else (),
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,10 +52,8 @@ def show(run: Run, as_json: Json = False) -> None:
     if as_json:
         print_json({**described, "record": record, "manifest": opened.manifest() if opened.is_complete else None})
         return
-    rows = list(_shown(opened, described, record))
-    width = max(len(label) for label, _ in rows)
-    for label, text in rows:
-        print(f"{label:{width}}  {text}")
+    for label, text in _shown(opened, described, record):
+        _print_paragraph(label, text)
     suggest(["evaluate" if opened.is_complete else "train", *([] if opened.is_complete else ["--resume"]), run])
 
 
@@ -87,6 +87,15 @@ def _evaluation(run: RunDirectory) -> dict[str, Any] | None:
     return {key: report[key] for key in ("verdict", "headline", "split", "num_examples")}
 
 
+def _print_paragraph(label: str, text: str) -> None:
+    """Under a hanging label; paths and commands are never broken."""
+    columns = max(60, shutil.get_terminal_size().columns)
+    indent = " " * 12
+    print(
+        textwrap.fill(text, columns, initial_indent=f"{label:12}", subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    )
+
+
 def _row(run: dict[str, Any]) -> tuple[str, ...]:
     return (
         run["path"],
@@ -112,7 +121,7 @@ def _or_dash(value: float | None, form: str) -> str:
 
 def _shown(run: RunDirectory, described: dict[str, Any], record: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "run", described["path"]
-    yield "created", f"{_moment(record['created'])} by `{shlex.join(record['command'])}`"
+    yield "created", f"{_moment(record['created'])} by `{shlex.join(_command(record['command']))}`"
     yield "data", f"{record['data']['directory']} (fingerprint {record['data']['fingerprint'][:12]})"
     model = record["model"]
     yield "model", f"{model['name']} ({model['origin']}; {model['licence']})" + (f", from {record['parent']}" if record["parent"] else "")
@@ -135,12 +144,16 @@ def _shown(run: RunDirectory, described: dict[str, Any], record: dict[str, Any])
         yield "report", str(run.html_report_file)
 
 
+def _command(words: list[str]) -> list[str]:
+    return [Path(words[0]).name, *words[1:]]
+
+
 def _settings(config: dict[str, Any]) -> Iterator[str]:
     """Every setting but those that have lines of their own, nested ones with a dot."""
     for key, value in config.items():
         if isinstance(value, dict):
             yield from (f"{key}.{inner} {setting}" for inner, setting in value.items() if config["method"] == key)
-        elif key not in ("model", "data") and value is not None:
+        elif key not in ("model", "data") and value is not None and (key != "trainable_layers" or config["method"] == "freeze"):
             yield f"{key} {value}"
 
 

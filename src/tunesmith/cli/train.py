@@ -165,7 +165,7 @@ def train(
 
     Before the first step every example's tokens are checked; Ctrl-C finishes the step, saves, and says how to go on.
     """
-    given = {key: value for key, value in context.params.items() if value not in (None, False)}
+    given = {key: value for key, value in context.params.items() if value is not None and value is not False}
     run = _resume(resume, given) if resume else _train(given, name=name, runs_dir=runs_dir or RUNS_DIR)
     if as_json:
         print_json({"path": str(run.path), "model": str(run.model_dir), **run.manifest()})

@@ -7,6 +7,7 @@ with master weights, Micikevicius et al. 2018, arXiv:1710.03740, section 3.1). I
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import LoraConfig
 from tunesmith.errors import ConfigError
@@ -25,10 +27,14 @@ from tunesmith.errors import ConfigError
 def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str) -> peft.PeftModel:
     """Put fresh low-rank adapters on the network, in its own compute type. B starts at zero: the function is unchanged.
 
+    Args:
+        base_reference: what the adapter's own files name as the model it belongs to.
+
     Raises:
-        ConfigError: no module is called so.
+        ConfigError: one of the targets is not the name of a linear layer.
     """
-    targets: str | list[str] = config.targets if config.targets == "all-linear" else [t.strip() for t in config.targets.split(",")]
+    targets = config.targets if config.targets == "all-linear" else _named_targets(network, config.targets)
+    network.name_or_path = base_reference  # peft takes the name from here, and warns when its own settings say another
     settings = peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
@@ -37,21 +43,40 @@ def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str) 
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_reference,
     )
-    try:
+    with _without_deprecations():
         return peft.get_peft_model(network, settings, autocast_adapter_dtype=False)
-    except ValueError as error:
-        names = sorted({name.rpartition(".")[2] for name, module in network.named_modules() if isinstance(module, nn.Linear)})
+
+
+def _named_targets(network: PreTrainedModel, targets: str) -> list[str]:
+    """Every name must be found: peft alone would leave out what it does not find."""
+    head = network.get_output_embeddings()
+    linear = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | Conv1D) and module is not head]
+    wanted = [target.strip() for target in targets.split(",")]
+    unknown = [target for target in wanted if not any(f".{name}".endswith(f".{target}") for name in linear)]
+    if unknown:
+        names = sorted({name.rpartition(".")[2] for name in linear})
         raise ConfigError(
             "lora targets",
-            f"{config.targets!r} ({error})",
+            f"{unknown[0]!r} is not a linear layer of the model's body",
             expected=f"all-linear or some of {', '.join(names)}",
             remedy="correct --lora-targets",
-        ) from None
+        )
+    return wanted
+
+
+@contextmanager
+def _without_deprecations() -> Iterator[None]:
+    """Peft asks transformers a question by a name that transformers deprecates; the user can do nothing about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        yield
 
 
 def load_adapter(network: PreTrainedModel, adapter_dir: Path, *, trainable: bool = False) -> peft.PeftModel:
     """Put a saved adapter on the network, in its own compute type."""
-    return peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=False).to(network.dtype)
+    with _without_deprecations():
+        adapted = peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=False)
+    return adapted.to(network.dtype)
 
 
 def freeze_all_but_last(network: PreTrainedModel, count: int) -> None:
@@ -66,8 +91,8 @@ def freeze_all_but_last(network: PreTrainedModel, count: int) -> None:
         raise ConfigError("trainable_layers", str(count), expected=f"at most the model's {len(layers)}", remedy="lower --trainable-layers")
     network.requires_grad_(False)
     layers[-count:].requires_grad_(True)
-    for name, module in decoder.named_children():
-        if "norm" in name:
+    for name, module in decoder.named_children():  # `norm`, `final_layernorm`, `ln_f`; not an embedding's
+        if "norm" in type(module).__name__.lower() and "embed" not in name:
             module.requires_grad_(True)
 
 

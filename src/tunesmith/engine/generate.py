@@ -6,6 +6,7 @@ from one generator for each prompt, so a completion does not depend on what else
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ def decode(
     """Decode some prompts together, yielding every token as it comes; keys name the prompts."""
     indices = list(prompts)
     counts = dict.fromkeys(indices, 0)
-    samplers = {index: torch.Generator(network.device).manual_seed(config.seed + index) for index in indices}
+    samplers = {index: _sampler(config.seed, index, network.device) for index in indices}
     token_ids, mask = _left_pad([prompts[i] for i in indices], network.device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     cache = DynamicCache(config=network.config)
@@ -104,7 +105,13 @@ def decode(
             rows = list(range(len(rows)))
         token_ids = next_tokens[:, None].to(network.device)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-        positions = positions[:, -1:] + 1
+        positions = (positions[:, -1:] + 1).clamp(max=context_length - 1)  # finished rows run on for a while
+
+
+def _sampler(seed: int, index: int, device: torch.device) -> torch.Generator:
+    """One for each prompt and seed; prompt 1 under seed 0 is not prompt 0 under seed 1."""
+    mixed = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(mixed[:7]))
 
 
 def _left_pad(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from tunesmith.errors import AssetError, ConfigError
@@ -67,26 +68,45 @@ def choose_dtype(name: Literal["auto", "float32", "bfloat16"], device: torch.dev
     return torch.bfloat16 if native else torch.float32
 
 
+def dtype_name(dtype: torch.dtype) -> Literal["float32", "bfloat16"]:
+    """As the settings call it."""
+    return "bfloat16" if dtype == torch.bfloat16 else "float32"
+
+
 def load_model(directory: Path, *, dtype: torch.dtype, device: torch.device) -> LoadedModel:
     """Load a folder of safetensors, from disk only.
 
     Raises:
-        AssetError: the folder holds no decoder that transformers can load.
+        AssetError: the folder holds no decoder that transformers can load whole, or one that does not work by attention alone.
     """
     transformers_logging.disable_progress_bar()
     try:
         tokenizer = load_tokenizer(directory)
-        network = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=dtype, attn_implementation="sdpa", local_files_only=True, use_safetensors=True
+        network, report = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise AssetError(
-            str(directory),
-            f"transformers cannot load it ({str(error).splitlines()[0]})",
-            expected="a decoder-only language model in safetensors with its tokenizer",
-            remedy="check the folder, or name another model (see `tunesmith models`)",
-        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unusable(directory, f"transformers cannot load it ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
+    if report["missing_keys"]:  # transformers would go on with random numbers in their place
+        raise _unusable(directory, f"{len(report['missing_keys'])} of its weights are missing, e.g. {min(report['missing_keys'])}")
+    if _keeps_a_state(network):
+        raise _unusable(directory, f"{type(network).__name__} carries a state from token to token, which batches and packs would mix up")
     return LoadedModel(network=network.to(device).eval(), tokenizer=tokenizer, directory=directory)
+
+
+def _unusable(directory: Path, found: str) -> AssetError:
+    return AssetError(
+        str(directory),
+        found,
+        expected="a decoder-only language model in safetensors with its tokenizer",
+        remedy="check the folder, or name another model (see `tunesmith models`)",
+    )
+
+
+def _keeps_a_state(network: PreTrainedModel) -> bool:
+    """Mamba, RWKV and hybrids of them (LFM2, Jamba, Qwen3-Next)."""
+    layers = DynamicCache(config=network.config).layers
+    return bool(network._is_stateful) or any("Linear" in type(layer).__name__ for layer in layers)
 
 
 def load_tokenizer(directory: Path) -> Any:

@@ -20,7 +20,7 @@ CHUNK_BYTES = 64 * 2**20
 
 
 class Head(NamedTuple):
-    """The output layer: logits = weight @ hidden * scale (+ bias), softly capped where the architecture does so."""
+    """The output layer: logits = (weight @ hidden + bias) * scale, softly capped where the architecture does so."""
 
     weight: Tensor  # (V, E)
     bias: Tensor | None  # (V,)
@@ -74,15 +74,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         loss_weight: float,
     ) -> tuple[Tensor, Tensor]:
         head = Head(weight, bias, scale, softcap)
-        needs_hidden, needs_weight = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         nats = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needs_bias else None
         size = max(1, CHUNK_BYTES // (4 * weight.shape[0]))
         for start in range(0, len(labels), size):
             window = slice(start, start + size)
             logits, slope = _logits(hidden[window], head)
-            nats[window], grad_logits = _cross_entropy(logits, labels[window], needs_hidden or needs_weight)
+            nats[window], grad_logits = _cross_entropy(logits, labels[window], needs_hidden or needs_weight or needs_bias)
             if grad_logits is None:
                 continue
             grad_logits = (grad_logits if slope is None else grad_logits * slope).mul_(loss_weight * scale).to(hidden.dtype)
@@ -90,19 +91,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 torch.mm(grad_logits, weight, out=grad_hidden[window])
             if grad_weight is not None:
                 grad_weight += grad_logits.T @ hidden[window]
-        ctx.grads = (grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype))
+            if grad_bias is not None:
+                grad_bias += grad_logits.sum(0)
+        ctx.grads = (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if bias is None or grad_bias is None else grad_bias.to(bias.dtype),
+        )
         ctx.mark_non_differentiable(nats)
         return nats.sum() * loss_weight, nats
 
     @staticmethod
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Any, ...]:
-        grad_hidden, grad_weight = ctx.grads
+        gradients = [None if gradient is None else gradient * grad_total.to(gradient.dtype) for gradient in ctx.grads]
         ctx.grads = None
-        return (
-            None if grad_hidden is None else grad_hidden * grad_total.to(grad_hidden.dtype),
-            None if grad_weight is None else grad_weight * grad_total.to(grad_weight.dtype),
-            *(None,) * 5,
-        )
+        return (*gradients, *(None,) * 4)
 
 
 def _logits(hidden: Tensor, head: Head) -> tuple[Tensor, Tensor | None]:

@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 import gc
+import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.data.prepared import PreparedData, load_prepared
@@ -56,8 +58,7 @@ def evaluate_run(
         DataError: the split has no examples.
     """
     record = run.record()
-    data = load_prepared(Path(record["data"]["directory"]))
-    _refuse_other_data(run, data, record)
+    data = load_data_of(run)
     examples = _choose(data, config)
     opened = open_tuned(run, dtype=dtype, device=device)
     rendered = _render(examples, opened.renderer, record["config"]["max_length"], say or _ignore)
@@ -73,19 +74,29 @@ def evaluate_run(
         model_name=record["model"]["name"],
         split=config.split,
         data_fingerprint=data.fingerprint,
+        num_left_out=len(examples) - len(rendered),
     )
     _write(run, report, records)
     return report
 
 
-def _refuse_other_data(run: RunDirectory, data: PreparedData, record: dict[str, Any]) -> None:
-    if data.fingerprint != record["data"]["fingerprint"]:
+def load_data_of(run: RunDirectory) -> PreparedData:
+    """The data set a run was trained on.
+
+    Raises:
+        RunError: it has changed since.
+        DataError: it is gone.
+    """
+    expected = run.record()["data"]
+    data = load_prepared(Path(expected["directory"]))
+    if data.fingerprint != expected["fingerprint"]:
         raise RunError(
             str(run.path),
             f"the data set {data.directory} has changed since the run (fingerprint {data.fingerprint})",
-            expected=f"fingerprint {record['data']['fingerprint']}: other examples may have been trained on",
+            expected=f"fingerprint {expected['fingerprint']}: other examples may have been trained on",
             remedy="restore the data set, or train again on the new one",
         )
+    return data
 
 
 def _choose(data: PreparedData, config: EvaluateConfig) -> list[Example]:
@@ -183,10 +194,24 @@ def _record(example: Example, base: ModelAnswer, tuned: ModelAnswer) -> Evaluati
 
 
 def _write(run: RunDirectory, report: EvaluationReport, records: Sequence[EvaluationRecord]) -> None:
+    """Replace an earlier evaluation; an analysis of the earlier answers goes with it."""
     run.evaluation_dir.mkdir(exist_ok=True)
+    shutil.rmtree(run.analysis_dir, ignore_errors=True)
     write_records(run.evaluation_records_file, records)
-    write_text(run.html_report_file, render_html(report, records, run.metrics(), None))
+    write_text(run.html_report_file, render_html(report, records, run.metrics()))
     write_json(run.evaluation_report_file, report.to_json())
+
+
+def read_report(run: RunDirectory) -> EvaluationReport:
+    """The report of a run's latest evaluation.
+
+    Raises:
+        RunError: the run has not been evaluated.
+    """
+    if not run.evaluation_report_file.is_file():
+        remedy = f"run `tunesmith evaluate {run.path}` first"
+        raise RunError(str(run.path), "the run has not been evaluated", expected="evaluation records", remedy=remedy)
+    return EvaluationReport.from_json(json.loads(run.evaluation_report_file.read_text(encoding="utf-8")))
 
 
 def _ignore(*_: object) -> None:

@@ -131,7 +131,7 @@ def rouge_tokenizer() -> RougeTokenizer:
     """Stemmed words, the units of ROUGE-L."""
     from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
 
-    return RougeTokenizer(PorterStemmer().stem)
+    return RougeTokenizer(lru_cache(maxsize=65536)(PorterStemmer().stem))
 
 
 @lru_cache(maxsize=1)

@@ -157,6 +157,9 @@ class ChatTemplate:
     """What the template puts after an assistant's content, e.g. `<|im_end|>\\n`."""
     end_of_turn: str
     """The special token that starts `turn_end`; the tokenizer's EOS when the template has none."""
+    turn_start: str = ""
+    """What the template puts before an assistant's content beyond its generation prompt: the header where that is missing,
+    an empty thought (Qwen 3)."""
     name: str = "chat"
 
     def prompt_pieces(self, messages: Sequence[Message], fields: Mapping[str, str]) -> list[Piece]:
@@ -169,15 +172,14 @@ class ChatTemplate:
         for index, message in enumerate(messages):
             if message.role != "assistant":
                 continue
-            opening = self._apply(messages[:index], add_generation_prompt=True)
+            opening = self._opening(messages[:index])
             pieces += disguise.pieces(self._after(done, opening))
             done = self._apply(messages[: index + 1], add_generation_prompt=False)
             answer = self._after(opening, done).removesuffix(self.turn_end)
             pieces += [Piece(text=disguise.take_off(answer), supervised=True), END_OF_TURN]
             rest = self.turn_end.lstrip().removeprefix(self.end_of_turn)
             pieces += [Piece(text=rest, literal=False)] if rest else []
-        opening = self._apply(messages, add_generation_prompt=True)
-        return pieces + disguise.pieces(self._after(done, opening))
+        return pieces + disguise.pieces(self._after(done, self._opening(messages)))
 
     def identity(self) -> dict[str, str]:
         return {"name": self.name, "body": str(self.tokenizer.chat_template)}
@@ -191,6 +193,9 @@ class ChatTemplate:
                 remedy="use single-turn examples, or --template qa",
             )
         return whole[len(start) :]
+
+    def _opening(self, messages: Sequence[Message]) -> str:
+        return self._apply(messages, add_generation_prompt=True) + self.turn_start
 
     def _apply(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
         return _apply_chat_template(self.tokenizer, messages, add_generation_prompt=add_generation_prompt)
@@ -211,7 +216,7 @@ def _apply_chat_template(tokenizer: Any, messages: Sequence[Message], *, add_gen
 
 
 def chat_template(tokenizer: Any) -> ChatTemplate:
-    """Read from the template itself what ends an assistant's turn.
+    """Read from the template itself what starts and ends an assistant's turn.
 
     Raises:
         ConfigError: the tokenizer has no chat template.
@@ -223,11 +228,13 @@ def chat_template(tokenizer: Any) -> ChatTemplate:
     marker = "tunesmith-marker"
     conversation = [Message(role="user", content="question"), Message(role="assistant", content=marker)]
     rendered = _apply_chat_template(tokenizer, conversation, add_generation_prompt=False)
-    turn_end = rendered.rpartition(marker)[2]
+    before, _, turn_end = rendered.rpartition(marker)
+    opening = _apply_chat_template(tokenizer, conversation[:1], add_generation_prompt=True)
+    turn_start = before.removeprefix(opening) if before.startswith(opening) else ""
     special = special_strings(tokenizer)
     # Llama 2 writes " </s>": what the model learns is to stop right after its last word.
     ending = next((s for s in special if turn_end.lstrip().startswith(s)), None) or end_of_text(tokenizer)
-    return ChatTemplate(tokenizer=tokenizer, special_strings=special, turn_end=turn_end, end_of_turn=ending)
+    return ChatTemplate(tokenizer=tokenizer, special_strings=special, turn_end=turn_end, end_of_turn=ending, turn_start=turn_start)
 
 
 def end_of_text(tokenizer: Any) -> str:

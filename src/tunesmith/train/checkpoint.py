@@ -13,6 +13,8 @@ import dataclasses
 import errno
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,21 +53,11 @@ def save_checkpoint(run: RunDirectory, progress: Progress, weights: TrainedWeigh
     path = run.checkpoint_path(progress.step)
     if path.exists():
         return
-    try:
-        with atomic_directory(path) as staging:
-            save_file(_contiguous(weights.state()), staging / "weights.safetensors")
-            save_file(_flatten(optimizer, weights), staging / "optimizer.safetensors")
-            save_file(_random_state(), staging / "random.safetensors")
-            write_json(staging / "state.json", dataclasses.asdict(progress))
-    except Exception as error:
-        if not _is_disk_full(error):
-            raise
-        raise RunError(
-            str(run.checkpoints_dir),
-            f"the disk is full while saving step {progress.step}",
-            expected=f"room for {_size(weights) / 1e6:.0f} MB",
-            remedy=f"free some space, then `tunesmith train --resume {run.path}` goes on from {_last_good(run)}",
-        ) from error
+    with full_disk_named(run, f"saving step {progress.step}"), atomic_directory(path) as staging:
+        save_file(_contiguous(weights.state()), staging / "weights.safetensors")
+        save_file(_flatten(optimizer, weights), staging / "optimizer.safetensors")
+        save_file(_random_state(), staging / "random.safetensors")
+        write_json(staging / "state.json", dataclasses.asdict(progress))
 
 
 def load_checkpoint(path: Path, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> Progress:
@@ -80,11 +72,16 @@ def load_checkpoint(path: Path, weights: TrainedWeights, optimizer: torch.optim.
 
 
 def save_best(run: RunDirectory, progress: Progress, weights: TrainedWeights) -> None:
-    """Keep the weights of the best validation; the former best goes once they are whole."""
+    """Keep the weights of the best validation; the former best goes once they are whole.
+
+    Raises:
+        RunError: the disk is full; the former best is untouched.
+    """
     path = _best_path(run, progress.step)
-    if not path.exists():
-        with atomic_directory(path) as staging:
-            save_file(_contiguous(weights.state()), staging / "weights.safetensors")
+    if path.exists():
+        return
+    with full_disk_named(run, f"saving the best weights, of step {progress.step}"), atomic_directory(path) as staging:
+        save_file(_contiguous(weights.state()), staging / "weights.safetensors")
 
 
 def drop_other_bests(run: RunDirectory, progress: Progress) -> None:
@@ -135,13 +132,30 @@ def _random_state() -> dict[str, torch.Tensor]:
     return state
 
 
+@contextmanager
+def full_disk_named(run: RunDirectory, doing: str) -> Iterator[None]:
+    """Turn a full disk into one clear sentence; what was saved before is untouched.
+
+    Raises:
+        RunError: the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_disk_full(error):
+            raise
+        raise RunError(
+            str(run.path),
+            f"the disk is full while {doing} ({shutil.disk_usage(run.path).free / 1e6:,.0f} MB free)",
+            expected="room for the run's checkpoints",
+            remedy=f"free some space, then `tunesmith train --resume {run.path}` goes on from {_last_good(run)}",
+        ) from error
+
+
 def _is_disk_full(error: Exception) -> bool:
     # safetensors wraps the system's error in one of its own and keeps only the text.
-    return getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-
-
-def _size(weights: TrainedWeights) -> int:
-    return 12 * weights.num_parameters
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(text in str(error) for text in ("No space left", "quota exceeded"))
 
 
 def _last_good(run: RunDirectory) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ from tunesmith.errors import TrainingError, TrainingInterrupted
 from tunesmith.runs import RunDirectory
 from tunesmith.train.checkpoint import Progress, drop_other_bests, save_best, save_checkpoint
 from tunesmith.train.observer import Observer, names_of
-from tunesmith.train.plan import evaluate_every, learning_rate_at
+from tunesmith.train.plan import epoch_after, evaluate_every, learning_rate_at
 from tunesmith.train.start import Trainee
 from tunesmith.types import RenderedExample
 
@@ -41,9 +42,14 @@ class Task:
     steps: Sequence[Sequence[int]]
     observer: Observer
 
-    @property
+    @cached_property
     def validate_every(self) -> int:
-        return evaluate_every(len(self.steps), self.config)
+        return evaluate_every(self.steps, len(self.train), self.config)
+
+    def is_over(self, progress: Progress) -> bool:
+        """All steps are done, or validation has stopped improving."""
+        patience = self.config.patience
+        return progress.step == len(self.steps) or bool(patience and progress.validations_since_best >= patience)
 
 
 class StepResult(NamedTuple):
@@ -68,25 +74,23 @@ def run_loop(task: Task, progress: Progress) -> Progress:
     """Train from where `progress` stands to the last step, or until validation stops improving.
 
     Raises:
-        TrainingError: a loss or gradient is not finite; nothing was updated with it.
+        TrainingError: a loss or gradient is not finite; nothing was updated with it, or the update is not saved.
         TrainingInterrupted: the user pressed Ctrl-C; the step was finished and saved.
         RunError: the disk is full.
     """
     task.observer.started(len(task.steps), progress.step)
     try:
         with interruption() as interrupted:
-            while progress.step < len(task.steps):
+            while not task.is_over(progress):
                 advance(task, progress)
-                is_last = progress.step == len(task.steps)
-                if is_last or progress.step % task.validate_every == 0:
+                if progress.step == len(task.steps) or progress.step % task.validate_every == 0:
                     validate(task, progress)
                     save(task, progress)
-                if interrupted.is_set() and not is_last:
+                if interrupted.is_set() and not task.is_over(progress):
                     save(task, progress)
                     raise _interrupted(task, progress)
-                if task.config.patience and progress.validations_since_best >= task.config.patience:
-                    task.observer.say(f"stopped early: no better validation loss since step {progress.best_step}")
-                    break
+            if progress.step < len(task.steps):
+                task.observer.say(f"stopped early: no better validation loss since step {progress.best_step}")
     finally:
         task.observer.finished()
     return progress
@@ -105,7 +109,7 @@ def advance(task: Task, progress: Progress) -> None:
     metrics = {
         "kind": "step",
         "step": progress.step,
-        "epoch": round(progress.step / len(task.steps) * task.config.epochs, 4),
+        "epoch": round(epoch_after(progress.step, task.steps, len(task.train)), 4),
         "loss": result.loss,
         "learning_rate": rate,
         "grad_norm": result.grad_norm,
@@ -155,6 +159,8 @@ def validate(task: Task, progress: Progress) -> None:
     network = task.trainee.network
     network.eval()
     loss = mean_loss(score(network, task.validation, tokens_per_pack=task.config.tokens_per_micro_batch))
+    if not math.isfinite(loss):
+        raise _not_finite_validation(progress, loss)
     is_best = progress.best_loss is None or loss < progress.best_loss
     if is_best:
         progress.best_loss, progress.best_step, progress.validations_since_best = loss, progress.step, 0
@@ -208,4 +214,13 @@ def _not_finite(task: Task, step: int, loss: float, grad_norm: float, examples: 
         f"loss {loss} and gradient norm {grad_norm} (examples {names_of(examples)}); the update was not made",
         expected="finite numbers",
         remedy="lower --learning-rate, look at these examples with `tunesmith preview`, or use --dtype float32",
+    )
+
+
+def _not_finite_validation(progress: Progress, loss: float) -> TrainingError:
+    return TrainingError(
+        f"step {progress.step}",
+        f"the loss on the validation split became {loss}; this step was not saved",
+        expected="a finite number",
+        remedy="lower --learning-rate, or use --dtype float32",
     )

@@ -42,9 +42,15 @@ def _cut_into_steps(order: Sequence[int], lengths: Sequence[int], config: TrainC
     return steps
 
 
-def evaluate_every(num_steps: int, config: TrainConfig) -> int:
-    """Steps between validations: as set, else twice an epoch."""
-    return config.evaluate_every or max(1, round(num_steps / config.epochs / 2))
+def evaluate_every(steps: Sequence[Sequence[int]], num_examples: int, config: TrainConfig) -> int:
+    """Steps between validations: as set, else twice an epoch, however many epochs there are steps for."""
+    steps_per_epoch = len(steps) * num_examples / sum(len(step) for step in steps)
+    return config.evaluate_every or max(1, round(steps_per_epoch / 2))
+
+
+def epoch_after(step: int, steps: Sequence[Sequence[int]], num_examples: int) -> float:
+    """Passes over the examples in the first `step` steps."""
+    return sum(len(members) for members in steps[:step]) / num_examples
 
 
 def learning_rate_at(step: int, num_steps: int, peak: float, config: TrainConfig) -> float:

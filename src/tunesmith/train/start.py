@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, l
 from tunesmith.errors import ConfigError
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, is_run, open_run
+from tunesmith.tuned import base_directory, stored_renderer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,12 @@ class Start:
     def adapter_dir(self) -> Path | None:
         """The parent's adapter, when the parent trained one."""
         return self.parent.model_dir if self.parent and self.parent.manifest()["method"] == "lora" else None
+
+    @property
+    def adapter_reference(self) -> str:
+        """The model that an adapter's own files name: a hub id is one for everybody, all else is a folder of this machine."""
+        is_hub_id = self.reference.count("/") == 1 and not Path(self.reference).exists()
+        return self.reference if is_hub_id else str(self.directory)
 
     def record(self) -> dict[str, Any]:
         """For `run.json`: enough to open the base model again."""
@@ -81,6 +88,24 @@ def find_start(reference: str, say: Callable[[str], None] | None = None) -> Star
     )
 
 
+def recorded_start(record: Mapping[str, Any]) -> Start:
+    """What a run started from, by its `run.json`: the very folder, even if the name means another by now.
+
+    Raises:
+        AssetError: the folder is gone and the model cannot be had again.
+        RunError: the earlier run that this one continues is gone.
+    """
+    model = record["model"]
+    return Start(
+        reference=model["reference"],
+        directory=base_directory(record),
+        name=model["name"],
+        licence=model["licence"],
+        origin=model["origin"],
+        parent=open_run(Path(record["parent"])) if record["parent"] else None,
+    )
+
+
 def load_start(start: Start, config: TrainConfig) -> LoadedModel:
     """Load in float32, with the parent's adapter folded in unless the run goes on training that adapter."""
     loaded = load_model(start.directory, dtype=torch.float32, device=torch.device("cpu"))
@@ -90,9 +115,13 @@ def load_start(start: Start, config: TrainConfig) -> LoadedModel:
 
 
 def choose_renderer(start: Start, template: str, data_template: str, loaded: LoadedModel) -> Renderer:
-    """The template asked for, else the parent's, else the data set's, else the model's own."""
+    """The template asked for, else the parent's, else the data set's, else the model's own.
+
+    Raises:
+        RunError: the parent's template or tokenizer give other tokens than they did.
+    """
     if template == "auto" and start.parent:
-        return Renderer.from_record(loaded.tokenizer, start.parent.renderer_record())
+        return stored_renderer(start.parent, loaded.tokenizer)
     return Renderer.for_model(loaded.tokenizer, data_template if template == "auto" else template, loaded.stop_ids)
 
 
@@ -134,7 +163,7 @@ def make_trainee(start: Start, loaded: LoadedModel, config: TrainConfig) -> Trai
         peft_network = (
             load_adapter(network, start.adapter_dir, trainable=True)
             if start.adapter_dir
-            else add_lora(network, config.lora, start.reference)
+            else add_lora(network, config.lora, start.adapter_reference)
         )
         num_parameters += sum(p.numel() for p in network.parameters() if p.requires_grad)
     elif config.method == "freeze":
@@ -144,5 +173,13 @@ def make_trainee(start: Start, loaded: LoadedModel, config: TrainConfig) -> Trai
     network.to(device)
     weights = TrainedWeights(peft_network or network, dtype)
     if config.activation_checkpointing:
-        network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _checkpoint_activations(network)
     return Trainee(network=network, peft_network=peft_network, weights=weights, num_parameters=num_parameters)
+
+
+def _checkpoint_activations(network: PreTrainedModel) -> None:
+    settings = {"use_reentrant": False}
+    if hasattr(network, "activation_checkpointing_enable"):  # the name in later versions of transformers 5
+        network.activation_checkpointing_enable(settings)
+    else:
+        network.gradient_checkpointing_enable(settings)

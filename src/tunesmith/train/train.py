@@ -10,26 +10,37 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tunesmith.config import DEFAULT_LEARNING_RATES, TrainConfig, build
 from tunesmith.data.prepared import PreparedData, load_prepared
 from tunesmith.engine.adapters import save_adapter, save_whole
-from tunesmith.engine.loading import LoadedModel
+from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, dtype_name
 from tunesmith.engine.memory import peak_memory
+from tunesmith.engine.parity import refuse_unfaithful
 from tunesmith.errors import DataError, RunError
 from tunesmith.files import atomic_directory
 from tunesmith.render.preflight import Preflight, run_preflight
 from tunesmith.render.renderer import Renderer
-from tunesmith.runs import RunDirectory, create_run, default_name, open_run, provenance
-from tunesmith.train.checkpoint import Progress, load_checkpoint, restore_best
+from tunesmith.runs import RunDirectory, create_run, default_name, open_run, provenance, require_free
+from tunesmith.train.checkpoint import Progress, full_disk_named, load_checkpoint, restore_best
 from tunesmith.train.estimate import Cost, estimate_cost
 from tunesmith.train.loop import Task, make_optimizer, run_loop
 from tunesmith.train.observer import Observer, Silent
 from tunesmith.train.plan import plan_steps
-from tunesmith.train.start import Start, Trainee, choose_renderer, find_start, load_start, make_trainee, resolve_lora
+from tunesmith.train.start import (
+    Start,
+    Trainee,
+    choose_renderer,
+    find_start,
+    load_start,
+    make_trainee,
+    recorded_start,
+    resolve_lora,
+)
+from tunesmith.tuned import stored_renderer
 from tunesmith.types import Example
 
 DEFAULT_MAX_LENGTH = 2048
@@ -44,10 +55,13 @@ def train(config: TrainConfig, *, runs_dir: Path, name: str | None = None, obser
         TrainingError, TrainingInterrupted: see `run_loop`.
     """
     observer = observer or Silent()
+    if name:
+        require_free(runs_dir, name)
     data = load_prepared(config.data)
     start = find_start(config.model, observer.say)
     config = config.model_copy(update={"lora": resolve_lora(start, config)})
     loaded = load_start(start, config)
+    refuse_unfaithful(loaded.network)
     renderer = choose_renderer(start, config.template, data.template, loaded)
     config = _resolve(config, renderer, loaded)
     preflight, validation = _check(data, renderer, config, observer)
@@ -56,19 +70,19 @@ def train(config: TrainConfig, *, runs_dir: Path, name: str | None = None, obser
     cost = estimate_cost(trainee, preflight, steps, config)
     run = create_run(runs_dir, name or default_name(config.data, start.name), _record(config, data, start, cost))
     run.write_renderer_record(renderer.record())
-    run.write_preflight(preflight.record())
+    run.write_preflight({"train": preflight.record(), "validation": validation.record() if validation else None})
     for sentence in cost.sentences(config, len(preflight.rendered)):
         observer.say(sentence)
     observer.show_example(preflight.rendered[0], renderer)
     task = _task(config, run, trainee, preflight, validation, steps, observer)
-    return _finish(task, run_loop(task, Progress()), start, loaded, data)
+    return _run(task, Progress(), start, loaded, data)
 
 
 def resume(path: Path, *, observer: Observer | None = None) -> RunDirectory:
     """Go on with an interrupted run from its last checkpoint, with the settings it was started with.
 
     Raises:
-        RunError: the run is complete, or its data set has changed since.
+        RunError: the run is complete, or its data set or its model's tokenizer have changed since.
     """
     observer = observer or Silent()
     run = open_run(path)
@@ -78,18 +92,21 @@ def resume(path: Path, *, observer: Observer | None = None) -> RunDirectory:
     config = build(TrainConfig, record["config"], place=f"{path}/run.json")
     data = load_prepared(config.data)
     _refuse_changed_data(run, data, record)
-    start = find_start(str(record["parent"] or config.model), observer.say)
+    start = recorded_start(record)
     loaded = load_start(start, config)
-    renderer = Renderer.from_record(loaded.tokenizer, run.renderer_record())
+    renderer = stored_renderer(run, loaded.tokenizer)
     preflight, validation = _check(data, renderer, config, observer)
     trainee = make_trainee(start, loaded, config)
     steps = plan_steps([len(r.token_ids) for r in preflight.rendered], config)
     task = _task(config, run, trainee, preflight, validation, steps, observer)
+    run.remove_leftovers()
     checkpoints = run.checkpoints()
     progress = load_checkpoint(checkpoints[-1], trainee.weights, task.optimizer) if checkpoints else Progress()
     run.drop_metrics_after(progress.step)
+    if (threads := torch.get_num_threads()) != record["threads"]:
+        observer.say(f"{threads} threads instead of the {record['threads']} it began with: equal to it, but not to the last bit")
     observer.say(f"resuming {path} after step {progress.step} of {len(steps)}")
-    return _finish(task, run_loop(task, progress), start, loaded, data)
+    return _run(task, progress, start, loaded, data)
 
 
 def _resolve(config: TrainConfig, renderer: Renderer, loaded: LoadedModel) -> TrainConfig:
@@ -100,20 +117,28 @@ def _resolve(config: TrainConfig, renderer: Renderer, loaded: LoadedModel) -> Tr
             "template": renderer.template.name,
             "max_length": min(config.max_length or DEFAULT_MAX_LENGTH, loaded.context_length),
             "learning_rate": config.learning_rate or DEFAULT_LEARNING_RATES[config.method],
+            "dtype": dtype_name(choose_dtype(config.dtype, choose_device(config.device))),
         }
     )
 
 
-def _check(data: PreparedData, renderer: Renderer, config: TrainConfig, observer: Observer) -> tuple[Preflight, Sequence[Any]]:
+class _Checked(NamedTuple):
+    train: Preflight
+    validation: Preflight | None
+    """None where the data set has no such split."""
+
+
+def _check(data: PreparedData, renderer: Renderer, config: TrainConfig, observer: Observer) -> _Checked:
     """Preflight of the training and the validation split."""
     assert config.max_length is not None
     _is_text(data.train)  # refuses a mixture
-    preflight = run_preflight(data.train, renderer, max_length=config.max_length, over_length=config.over_length)
-    observer.say(f"preflight passed: {preflight.summary()}")
-    validation: Sequence[Any] = ()
-    if data.validation:
-        validation = run_preflight(data.validation, renderer, max_length=config.max_length, over_length=config.over_length).rendered
-    return preflight, validation
+    limits: dict[str, Any] = {"max_length": config.max_length, "over_length": config.over_length}
+    train = run_preflight(data.train, renderer, **limits)
+    observer.say(f"preflight passed: {train.summary()}")
+    validation = run_preflight(data.validation, renderer, **limits, split="validation") if data.validation else None
+    if validation and (validation.dropped or validation.cut):
+        observer.say(f"validation: {validation.summary()}")
+    return _Checked(train, validation)
 
 
 def _task(
@@ -121,7 +146,7 @@ def _task(
     run: RunDirectory,
     trainee: Trainee,
     preflight: Preflight,
-    validation: Sequence[Any],
+    validation: Preflight | None,
     steps: list[list[int]],
     observer: Observer,
 ) -> Task:
@@ -131,7 +156,7 @@ def _task(
         trainee=trainee,
         optimizer=make_optimizer(trainee, config),
         train=preflight.rendered,
-        validation=validation,
+        validation=validation.rendered if validation else (),
         steps=steps,
         observer=observer,
     )
@@ -158,6 +183,12 @@ def _refuse_changed_data(run: RunDirectory, data: PreparedData, record: dict[str
             expected=f"fingerprint {record['data']['fingerprint']}",
             remedy="restore the data set, or start a new run",
         )
+
+
+def _run(task: Task, progress: Progress, start: Start, loaded: LoadedModel, data: PreparedData) -> RunDirectory:
+    """The loop and what follows it; what it leaves on disk when it fails can be resumed."""
+    with full_disk_named(task.run, "writing to the run"):
+        return _finish(task, run_loop(task, progress), start, loaded, data)
 
 
 def _finish(task: Task, progress: Progress, start: Start, loaded: LoadedModel, data: PreparedData) -> RunDirectory:

@@ -1,0 +1,195 @@
+"""Help: quick, in order, complete, and true to the settings' real defaults and choices."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from importlib import import_module
+from typing import Any, get_args
+
+import pytest
+
+from tests.cli.conftest import Tunesmith
+from tunesmith.cli.main import VERBS
+from tunesmith.config import (
+    DEFAULT_LEARNING_RATES,
+    AnalyzeConfig,
+    EvaluateConfig,
+    GenerateConfig,
+    LoraConfig,
+    PrepareConfig,
+    Settings,
+    TrainConfig,
+)
+
+IN_ORDER = ["demo", "prepare", "preview", "train", "generate", "evaluate", "analyze", "runs", "models"]
+HEAVY = {"torch", "transformers", "pydantic", "datasets", "rich", "numpy", "yaml", "peft"}
+
+FLAGS = {
+    "demo": {"--out", "--epochs", "--json"},
+    "prepare": {
+        "--out", "--prompt-key", "--completion-key", "--input-key", "--template", "--test-fraction", "--validation-fraction",
+        "--seed", "--limit", "--on-invalid", "--encoding", "--split", "--json",
+    },
+    "preview": {"--model", "--template", "--split", "--index", "--source", "--count", "--tokens", "--json"},
+    "train": {
+        "--model", "--method", "--lora-rank", "--lora-alpha", "--lora-dropout", "--lora-targets", "--trainable-layers", "--template",
+        "--max-length", "--over-length", "--epochs", "--max-steps", "--examples-per-step", "--tokens-per-step",
+        "--tokens-per-micro-batch", "--activation-checkpointing", "--evaluate-every", "--patience", "--learning-rate", "--schedule",
+        "--warmup-fraction", "--optimizer", "--weight-decay", "--max-grad-norm", "--seed", "--dtype", "--device", "--name",
+        "--runs-dir", "--keep-checkpoints", "--resume", "--json",
+    },
+    "generate": {
+        "--file", "--out", "--template", "--system", "--base", "--max-new-tokens", "--max-prompt-tokens", "--temperature", "--top-p",
+        "--top-k", "--seed", "--batch-size", "--dtype", "--device", "--json",
+    },
+    "evaluate": {
+        "--split", "--limit", "--max-new-tokens", "--batch-size", "--confidence", "--seed", "--dtype", "--device", "--require", "--json",
+    },
+    "analyze": {"--length-ratio", "--repeated-share", "--copied-share", "--shown", "--json"},
+    "runs list": {"--runs-dir", "--json"},
+    "runs show": {"--json"},
+    "models list": {"--json"},
+    "models accept": {"--yes", "--json"},
+}  # fmt: skip
+"""Every flag there is: a new one is a decision, and is written down here."""
+
+DEFAULTS = {
+    ("train", "max_length"): "the model's context, at most 2,048",
+    ("train", "max_steps"): "the epochs decide",
+    ("train", "tokens_per_step"): "examples are counted",
+    ("train", "evaluate_every"): "twice an epoch",
+    ("train", "activation_checkpointing"): "off",
+    ("train", "learning_rate"): "5e-4 for lora, 1e-4 for freeze, 5e-5 for full",
+    ("prepare", "prompt_key"): "recognised",
+    ("prepare", "completion_key"): "recognised",
+    ("prepare", "input_key"): "recognised",
+    ("prepare", "limit"): "all",
+    ("evaluate", "limit"): "all",
+    ("generate", "max_prompt_tokens"): "what the context leaves",
+    ("generate", "top_k"): "all",
+}
+"""How help words a default that is no number or name."""
+
+SETTINGS: list[tuple[str, type[Settings], set[str]]] = [
+    ("train", TrainConfig, {"model", "data", "lora"}),
+    ("train", LoraConfig, set()),
+    ("prepare", PrepareConfig, set()),
+    ("generate", GenerateConfig, set()),
+    ("evaluate", EvaluateConfig, {"generation", "num_resamples", "right_threshold"}),
+    ("analyze", AnalyzeConfig, set()),
+]
+"""Verb, its settings, and the fields that are no option of their own (nested, arguments, or not for the command line)."""
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words."""
+    found = {}
+    for name in VERBS:
+        command = import_module(f"tunesmith.cli.{name}").command
+        subcommands = getattr(command, "commands", {})
+        found |= {f"{name} {sub}": inner for sub, inner in subcommands.items()} or {name: command}
+    return found
+
+
+def flags(command: Any) -> set[str]:
+    return {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts) if flag.startswith("-")}
+
+
+def parameter(verb: str, name: str) -> Any:
+    return next(one for one in commands()[verb].params if one.name == name)
+
+
+def test_alone_it_prints_the_verbs_in_order() -> None:
+    alone = subprocess.run([sys.executable, "-m", "tunesmith.cli"], capture_output=True, text=True, check=True)
+    assert re.findall(r"^  ([a-z]+)  +[A-Z]", alone.stdout, re.MULTILINE) == IN_ORDER
+    assert alone.stderr == ""
+
+
+def test_help_is_the_same(tunesmith: Tunesmith) -> None:
+    assert tunesmith().stdout == tunesmith("--help").stdout
+
+
+def test_no_help_imports_anything_heavy() -> None:
+    lines = [["--help"], ["--version"], *[[verb, "--help"] for verb in VERBS], ["runs", "list", "--help"], ["models", "accept", "--help"]]
+    program = f"""
+import sys
+from tunesmith.cli.main import main
+codes = [main(line) for line in {lines}]
+print("codes", set(codes), "heavy", sorted({HEAVY} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "codes {0} heavy []"
+
+
+def test_version(tunesmith: Tunesmith) -> None:
+    assert re.fullmatch(r"tunesmith \d+\.\d+\S*\n", tunesmith("--version").stdout)
+
+
+def test_the_flags_are_these() -> None:
+    assert {name: flags(command) for name, command in commands().items()} == FLAGS
+
+
+@pytest.mark.parametrize("verb", IN_ORDER)
+def test_every_verb_says_what_it_is_for_and_shows_examples(verb: str, tunesmith: Tunesmith) -> None:
+    text = tunesmith(verb, "--help").stdout
+    assert text.startswith(f"Usage: tunesmith {verb} ")
+    assert f"\nExamples:\n  tunesmith {verb}" in text
+
+
+@pytest.mark.parametrize("verb", IN_ORDER)
+def test_examples_parse(verb: str) -> None:
+    command = import_module(f"tunesmith.cli.{verb}").command
+    for line in command.epilog.splitlines():
+        words = shlex.split(line.split(" < ")[0].split(" > ")[0], comments=True)
+        assert words[:2] == ["tunesmith", verb]
+        with command.make_context(verb, words[2:]) as context:
+            if rest := [*getattr(context, "_protected_args", []), *context.args]:
+                command.commands[rest[0]].make_context(rest[0], rest[1:])
+
+
+@pytest.mark.parametrize(("verb", "name"), [(verb, one.name) for verb, command in commands().items() for one in command.params])
+def test_every_option_has_one_sentence_of_help(verb: str, name: str) -> None:
+    text = re.sub(r" \[default: .*\]$", "", parameter(verb, name).help)
+    assert re.fullmatch(r"[A-Z0-9].*\.", text), text
+
+
+@pytest.mark.parametrize(
+    ("verb", "settings", "field"),
+    [(verb, settings, field) for verb, settings, left_out in SETTINGS for field in settings.model_fields if field not in left_out],
+)
+def test_help_names_the_real_default_and_choices(verb: str, settings: type[Settings], field: str) -> None:
+    option = parameter(verb, f"lora_{field}" if settings is LoraConfig else field)
+    default = settings.model_fields[field].default
+    shown = re.search(r"\[default: (.*)\]$", option.help)
+    assert shown, f"{option.opts[0]} does not show its default"
+    worded = DEFAULTS.get((verb, field))
+    assert shown[1] == (worded or (f"{default:g}" if isinstance(default, float) else str(default)))
+    assert worded or default is not None
+    assert option.default is None, "the one default is in config.py"
+    choices = [one for one in get_args(settings.model_fields[field].annotation) if isinstance(one, str)]
+    if choices:
+        assert set(option.type_descriptor.choices) == set(choices)
+
+
+def test_worded_defaults_are_true() -> None:
+    from tunesmith.train.train import DEFAULT_MAX_LENGTH
+
+    assert TrainConfig.model_fields["activation_checkpointing"].default is False
+    assert f"{DEFAULT_MAX_LENGTH:,}" in DEFAULTS["train", "max_length"]
+    named = re.findall(r"(\S+) for (\w+)", DEFAULTS["train", "learning_rate"])
+    assert {method: float(rate) for rate, method in named} == DEFAULT_LEARNING_RATES
+
+
+def test_the_demo_shows_its_own_default() -> None:
+    from tunesmith.demo import EPOCHS
+
+    assert f"[default: {EPOCHS:g}]" in parameter("demo", "epochs").help
+
+
+def test_every_setting_of_training_is_an_option() -> None:
+    names = {one.name for one in commands()["train"].params}
+    fields = (TrainConfig.model_fields.keys() - {"lora"}) | {f"lora_{field}" for field in LoraConfig.model_fields}
+    assert fields <= names

@@ -1,0 +1,70 @@
+"""Where the tokens of a pack lie, and which of them predict what."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.samples import random_examples, rendered
+from tunesmith.engine.packing import BUCKET_RATIO, build_pack, build_segments, plan_packs
+
+CPU = torch.device("cpu")
+
+
+def test_a_pack_written_out() -> None:
+    examples = [rendered([10, 11], [0, 1]), rendered([20, 21, 22], [0, 1, 1]), rendered([30], [1])]
+    pack = build_pack(examples, [0, 1, 2], CPU)
+    assert pack.members == (1, 0, 2)
+    assert pack.token_ids.tolist() == [[20, 21, 22, 10, 11, 30]]
+    assert pack.position_ids.tolist() == [[0, 1, 2, 0, 1, 0]]
+    assert pack.predicting.tolist() == [0, 1, 3]
+    assert pack.labels.tolist() == [21, 22, 11]
+    assert pack.segment_of_label.tolist() == [0, 0, 1]
+    assert (pack.num_tokens, pack.num_supervised) == (6, 3)
+
+
+def test_a_supervised_first_token_is_predicted_by_nothing() -> None:
+    pack = build_pack([rendered([1, 2], [1, 1]), rendered([3, 4], [1, 0])], [0, 1], CPU)
+    assert pack.predicting.tolist() == [0]
+    assert pack.labels.tolist() == [2]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 120))
+def test_plan_packs_takes_every_example_once(lengths: list[int], max_tokens: int) -> None:
+    packs = plan_packs(lengths, max_tokens)
+    assert sorted(index for pack in packs for index in pack) == list(range(len(lengths)))
+    for pack in packs:
+        assert len(pack) == 1 or sum(lengths[i] for i in pack) <= max_tokens
+        assert [lengths[i] for i in pack] == sorted((lengths[i] for i in pack), reverse=True)
+
+
+def test_plan_packs_is_decided_by_lengths_and_places_alone() -> None:
+    assert plan_packs([5, 9, 5, 2, 9], 14) == [[1], [4, 0], [2, 3]]
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=25))
+def test_buckets_cover_the_pack_and_padding_is_undone(lengths: list[int]) -> None:
+    lengths = sorted(lengths, reverse=True)
+    buckets = build_segments(lengths, CPU).buckets
+    assert [length for bucket in buckets for length in bucket.lengths] == lengths
+    assert [bucket.start for bucket in buckets] == [sum(b.num_tokens for b in buckets[:i]) for i in range(len(buckets))]
+    for bucket in buckets:
+        assert min(bucket.lengths) >= BUCKET_RATIO * bucket.max_length
+        tokens = torch.arange(bucket.num_tokens)
+        rectangle = tokens[bucket.pad_index]
+        assert rectangle[bucket.unpad_index].tolist() == tokens.tolist()
+        rows = rectangle.view(bucket.num_segments, bucket.max_length)
+        first = 0
+        for row, length in zip(rows.tolist(), bucket.lengths, strict=True):
+            assert row[:length] == list(range(first, first + length))
+            first += length
+        assert len(bucket.padding) == rectangle.numel() - bucket.num_tokens
+        assert not set(bucket.padding.tolist()) & set(bucket.unpad_index.tolist())
+
+
+def test_packing_does_not_depend_on_the_order_of_members() -> None:
+    examples = random_examples([5, 9, 9, 3], 100)
+    one, other = build_pack(examples, [0, 1, 2, 3], CPU), build_pack(examples, [3, 2, 1, 0], CPU)
+    assert one.members == other.members == (1, 2, 0, 3)
+    assert torch.equal(one.token_ids, other.token_ids)
