@@ -99,8 +99,9 @@ class TrainConfig(Settings):
     """Examples in one optimiser update."""
     tokens_per_step: int | None = Field(default=None, ge=1)
     """Fill a step up to this many tokens instead of counting examples; None counts examples."""
-    tokens_per_micro_batch: int = Field(default=2048, ge=1)
-    """Most tokens in one forward and backward; a step with more accumulates gradients over several."""
+    tokens_per_micro_batch: int | None = Field(default=None, ge=1)
+    """Most tokens in one forward and backward; a step with more accumulates gradients over several. None means 1,024
+    on a CPU and 16,384 on a GPU."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak; None chooses by method (see DEFAULT_LEARNING_RATES)."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

@@ -21,7 +21,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -237,7 +237,7 @@ def list_runs(runs_dir: Path) -> list[RunDirectory]:
 def default_name(data: Path, model: str) -> str:
     """Date, data and model: `20260131-142501-faq-smollm2-135m-instruct`."""
     parts = [time.strftime("%Y%m%d-%H%M%S"), data.resolve().name, Path(model).name]
-    return re.sub(r"[^\w.+-]+", "-", "-".join(parts))
+    return re.sub(r"[^\w.+]+", "-", "-".join(parts))
 
 
 def provenance() -> dict[str, Any]:
@@ -255,17 +255,26 @@ def provenance() -> dict[str, Any]:
 
 def _git_commit(directory: Path) -> str | None:
     """Read HEAD without running git; None outside a repository."""
-    for parent in _ancestors(directory):
-        head = parent / ".git" / "HEAD"
-        if head.is_file():
-            content = head.read_text(encoding="utf-8").strip()
-            if not content.startswith("ref: "):
-                return content
-            reference = parent / ".git" / content.removeprefix("ref: ")
-            return reference.read_text(encoding="utf-8").strip() if reference.is_file() else None
+    for parent in (directory, *directory.parents):
+        if (parent / ".git").exists():
+            try:
+                return _head(parent / ".git")
+            except OSError:  # no reason not to train
+                return None
     return None
 
 
-def _ancestors(directory: Path) -> Iterator[Path]:
-    yield directory
-    yield from directory.parents
+def _head(git: Path) -> str | None:
+    if git.is_file():  # of a worktree or submodule: it says where the real one is
+        git = git.parent / git.read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
+    head = (git / "HEAD").read_text(encoding="utf-8").strip()
+    if not head.startswith("ref: "):
+        return head
+    reference = head.removeprefix("ref: ")
+    shared = git / (git / "commondir").read_text(encoding="utf-8").strip() if (git / "commondir").is_file() else git
+    for loose in (git / reference, shared / reference):
+        if loose.is_file():
+            return loose.read_text(encoding="utf-8").strip()
+    packed = shared / "packed-refs"
+    lines = packed.read_text(encoding="utf-8").splitlines() if packed.is_file() else []
+    return next((line.split()[0] for line in lines if line.endswith(f" {reference}")), None)

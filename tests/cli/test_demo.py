@@ -11,7 +11,7 @@ from tests.cli.conftest import ROWS, Tunesmith, write_rows
 
 @pytest.fixture(autouse=True)
 def small(tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = write_rows(tmp_path / "rows.jsonl", ROWS)
+    rows = write_rows(tmp_path / "rows.jsonl", ROWS[:20])
     monkeypatch.setattr("tunesmith.demo.MODEL", str(tiny_llama))
     monkeypatch.setattr("tunesmith.demo.builtin_data_file", lambda: rows)
 

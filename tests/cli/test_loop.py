@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,13 @@ def test_preview_of_one_place(tunesmith: Tunesmith, finished: Workspace, tiny_ll
     assert any(line.split()[-2:] == ["'<|im_end|>'", "supervised"] for line in result.stdout.splitlines())
 
 
+def test_preview_with_the_data_sets_template(tunesmith: Tunesmith, tiny_llama: Path, tmp_path: Path) -> None:
+    succeed(tunesmith("prepare", write_rows(tmp_path / "faq.jsonl", ROWS), "--out", "a", "--template", "qa"))
+    for words in ([], ["--template", "auto"]):
+        assert "### Answer:\n⟦" in succeed(tunesmith("preview", "a", "--model", tiny_llama, *words)).stdout
+    assert "assistant\n⟦" in succeed(tunesmith("preview", "a", "--model", tiny_llama, "--template", "chat")).stdout
+
+
 def test_preview_as_json(tunesmith: Tunesmith, finished: Workspace, tiny_llama: Path) -> None:
     words = ["preview", finished.data, "--model", tiny_llama, "--split", "test", "--index", "2", "--json"]
     document = succeed(tunesmith(*words)).document
@@ -65,7 +73,9 @@ def test_preview_with_a_runs_own_template(tunesmith: Tunesmith, workspace: Works
     assert "### Answer:\n⟦" in other.stdout
 
 
-@pytest.mark.parametrize("choice", [["--index", "99"], ["--source", "faq.jsonl:999"], ["--index", "0"], ["--index", "1", "--source", "x"]])
+@pytest.mark.parametrize(
+    "choice", [["--index", "99"], ["--source", "faq.jsonl:999"], ["--index", "0"], ["--index", "1", "--source", "faq.jsonl:8"]]
+)
 def test_preview_of_what_is_not_there(choice: list[str], tunesmith: Tunesmith, finished: Workspace, tiny_llama: Path) -> None:
     result = tunesmith("preview", finished.data, "--model", tiny_llama, *choice)
     assert result.code == 2
@@ -112,6 +122,9 @@ def test_generate_one(tunesmith: Tunesmith, workspace: Workspace) -> None:
     assert base["prompt"] == document["prompt"]
     drawn = succeed(tunesmith(*words, "--temperature", "5", "--top-k", "50", "--seed", "1", "--system", "Be brief.", "--json")).document
     assert drawn["completion"] != document["completion"]
+    for narrow in (["--top-k", "1"], ["--top-p", "0.0001"]):  # nothing but the likeliest token is left to draw
+        likeliest = succeed(tunesmith(*words, "--temperature", "5", *narrow, "--json")).document
+        assert likeliest["completion"] == document["completion"]
 
 
 def test_generate_from_a_file(tunesmith: Tunesmith, workspace: Workspace, tmp_path: Path) -> None:
@@ -125,7 +138,9 @@ def test_generate_from_a_file(tunesmith: Tunesmith, workspace: Workspace, tmp_pa
     assert "1 blank line" in result.stderr
     single = succeed(tunesmith("generate", workspace.run, "What is 2?", *words[4:], "--json")).document
     assert records[1]["completion"] == single["completion"]
-    assert len(succeed(tunesmith(*words, "--json")).document["completions"]) == 2
+    with_system = succeed(tunesmith(*words, "--system", "red green blue one two three", "--json")).document["completions"]
+    assert len(with_system) == 2
+    assert [record["completion"] for record in with_system] != [record["completion"] for record in records]
 
 
 def test_generate_into_a_file(tunesmith: Tunesmith, workspace: Workspace, tmp_path: Path) -> None:
@@ -154,8 +169,10 @@ def test_evaluate_and_analyze(tunesmith: Tunesmith, workspace: Workspace) -> Non
     result = succeed(tunesmith(*words))
     assert f"report: {workspace.run}/evaluation/report.html" in result.stdout
     assert f"next: tunesmith analyze {workspace.run}" in result.stderr
-    report = succeed(tunesmith(*words, "--json")).document
+    report = succeed(tunesmith(*words, "--confidence", "0.8", "--json")).document
     assert (report["num_examples"], report["split"]) == (6, "train")
+    assert report["settings"]["confidence"] == 0.8
+    assert report["settings"]["generation"]["max_new_tokens"] == 8
     assert Path(report["html"]).is_file()
 
     analysis = succeed(tunesmith("analyze", workspace.run, "--shown", "1"))
@@ -204,6 +221,19 @@ def test_runs(tunesmith: Tunesmith, workspace: Workspace) -> None:
     document = succeed(tunesmith("runs", "show", "runs/faq", "--json")).document
     assert document["record"]["config"]["method"] == "lora"
     assert document["manifest"]["num_steps"] == 4
+
+
+@pytest.mark.parametrize(("columns", "shown"), [(200, 10), (80, 7), (20, 6)])
+def test_runs_in_a_narrow_terminal(
+    columns: int, shown: int, tunesmith: Tunesmith, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("tunesmith.cli.runs.is_terminal", lambda: True)
+    head, row = succeed(tunesmith("runs")).stdout.splitlines()
+    assert len(re.split(r"  +", head)) == shown
+    assert row.startswith(f"{workspace.run.relative_to(workspace.run.parents[1])} ")
+    if columns >= 80:
+        assert max(len(head), len(row)) <= columns
 
 
 def test_no_runs(tunesmith: Tunesmith) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from tests.cli.conftest import Workspace
 from tunesmith.cli.pictures import draw
 from tunesmith.cli.progress import MOST_PLAIN_LINES, Pace, Stages, Watch, duration
-from tunesmith.cli.terminal import console, make_streams_tolerant, suggest, table
+from tunesmith.cli.terminal import console, make_streams_tolerant, print_wrapped, say, suggest, table
 from tunesmith.engine.loading import load_tokenizer
 from tunesmith.render.renderer import Renderer
 from tunesmith.types import Example, Message
@@ -56,7 +56,7 @@ def test_pace() -> None:
     clock = Clock()
     pace = Pace(num_steps=14, first_step=4, clock=clock)
     clock.now = 60.0
-    assert pace.figures(step(5)) == "epoch 0.05  loss 2.000  rate 5.0e-04  200 tokens/s  1.45 GB  9 min left"
+    assert pace.figures(step(5)) == "epoch 0.05  loss 2.000  lr 5.0e-04  200 tok/s  1.45 GB  9 min left"
     assert "loss 3.000" in pace.figures(step(6, loss=4.0))
     assert "loss 5.000" in pace.figures(step(7, loss=7.0, supervised=100))  # (2·50 + 4·50 + 7·100) / 200
 
@@ -97,7 +97,7 @@ def test_a_terminal_has_a_live_line_and_lasting_validations() -> None:
     assert "step 1: validation loss 1.9958 (best)" in shown(terminal)
     last = shown(terminal).splitlines()[-2]  # and then the cursor is shown again
     assert "step 2/4" in last
-    assert "200 tokens/s  1.45 GB" in last
+    assert "200 tok/s  1.45 GB" in last
 
 
 def test_a_terminal_that_can_do_nothing_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,9 +165,51 @@ def test_a_table_is_aligned_and_never_cut() -> None:
     assert lines == ["name" + " " * 198 + " n", "x" * 200 + "   1", "日本" + " " * 196 + "  12"]
 
 
+def test_a_paragraph_is_wrapped_for_a_person_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    print_wrapped("see /a/very/long/path/that/stays/whole and other-words", label="report  ")
+    assert capsys.readouterr().out == "report  see /a/very/long/path/that/stays/whole and other-words\n"
+    monkeypatch.setattr("tunesmith.cli.terminal.is_terminal", lambda: True)
+    print_wrapped("see /a/very/long/path/that/stays/whole and other-words", label="report  ")
+    indent = " " * 8
+    assert capsys.readouterr().out.splitlines() == [
+        "report  see",
+        f"{indent}/a/very/long/path/that/stays/whole",
+        f"{indent}and other-words",
+    ]
+    print_wrapped("short  and  spaced", label="report  ")
+    assert capsys.readouterr().out == "report  short  and  spaced\n"
+
+
+def test_what_a_model_says_does_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, renderer: Renderer
+) -> None:
+    terminal = screen(terminal=True, color_system="truecolor")
+    messages = (Message(role="user", content="Hi?"), Message(role="assistant", content="a\x1b[2Jb"))
+    draw(renderer.render(Example(id="1", source="s", group="1", messages=messages)), renderer, terminal)
+    assert "\x1b[1;4;32ma␛[2Jb<|im_end|>\x1b[0m" in shown(terminal)
+    print_wrapped("a\x1b[2J\tb")
+    monkeypatch.setattr("tunesmith.cli.terminal.is_terminal", lambda: True)
+    print_wrapped("a\x1b[2J\tb")
+    assert capsys.readouterr().out == "a\x1b[2J\tb\na␛[2J\tb\n"
+
+
 def test_suggestions_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
     suggest(["evaluate", Path("runs/a b")], ["generate", "runs/" + "c" * 300])
     assert capsys.readouterr().err == f"next: tunesmith evaluate 'runs/a b'\n      tunesmith generate runs/{'c' * 300}\n"
+
+
+def test_a_sentence_is_taken_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    say("[bold]faq[/bold] :smile: [/nothing]")
+    assert capsys.readouterr().err == "[bold]faq[/bold] :smile: [/nothing]\n"
+
+
+def test_other_libraries_warnings_are_not_shown() -> None:
+    program = "import warnings; from tunesmith.cli.main import main; main(['--version']); warnings.warn('peft says so', FutureWarning)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    asked = subprocess.run([sys.executable, "-W", "default", "-c", program], capture_output=True, text=True, check=True)
+    assert "peft says so" in asked.stderr
 
 
 def test_a_long_sentence_stays_one_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
@@ -181,6 +223,14 @@ def test_streams_take_what_their_encoding_cannot(monkeypatch: pytest.MonkeyPatch
     make_streams_tolerant()
     print("⟦\udcff⟧", flush=True)
     assert file.getvalue() == "⟦?⟧\n".encode()
+
+
+def test_results_and_messages_keep_their_order_in_one_file(finished: Workspace) -> None:
+    words = [sys.executable, "-m", "tunesmith.cli", "runs", "show", str(finished.run)]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    both = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True, env=buffered).stdout
+    assert both.startswith("run  ")
+    assert both.splitlines()[-2].startswith("next: tunesmith evaluate")
 
 
 def run_and_leave(*words: str, directory: Path) -> tuple[int, str]:

@@ -39,8 +39,22 @@ def test_plan_packs_takes_every_example_once(lengths: list[int], max_tokens: int
         assert [lengths[i] for i in pack] == sorted((lengths[i] for i in pack), reverse=True)
 
 
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=20), st.integers(20, 60))
+def test_plan_packs_is_even_and_needs_no_more_packs(lengths: list[int], max_tokens: int) -> None:
+    def filled(limit: int) -> list[int]:
+        totals = [0]
+        for length in sorted(lengths, reverse=True):
+            totals = [*totals, length] if totals[-1] + length > limit else [*totals[:-1], totals[-1] + length]
+        return totals
+
+    packs = plan_packs(lengths, max_tokens)
+    assert len(packs) == len(filled(max_tokens))
+    smallest = next(limit for limit in range(max(lengths), max_tokens + 1) if len(filled(limit)) == len(packs))
+    assert max(sum(lengths[i] for i in pack) for pack in packs) <= smallest
+
+
 def test_plan_packs_is_decided_by_lengths_and_places_alone() -> None:
-    assert plan_packs([5, 9, 5, 2, 9], 14) == [[1], [4, 0], [2, 3]]
+    assert plan_packs([5, 9, 5, 2, 9], 14) == [[1], [4], [0, 2, 3]]
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=25))

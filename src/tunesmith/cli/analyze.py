@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from tunesmith.cli.command import verb
 from tunesmith.cli.options import Json, Run
-from tunesmith.cli.terminal import print_json
+from tunesmith.cli.terminal import print_json, print_wrapped
 from tunesmith.errors import RunError
 
 if TYPE_CHECKING:
@@ -46,8 +45,12 @@ def analyze(
     if as_json:
         print_json({"directory": str(opened.analysis_dir), **analysis.to_json()})
         return
-    for line in (*_shown_lines(analysis), *analysis.summary_lines(), "", f"every failure: {opened.analysis_dir}"):
-        print(line)
+    for group in analysis.groups:
+        for number, failure in enumerate(group.shown, start=1):
+            print_wrapped(f"{group.title}, {number} of {group.num_tuned}: {failure.explanation}")
+            _print_failure(failure)
+    for line in (*analysis.summary_lines(), "", f"every failure: {opened.analysis_dir}"):
+        print_wrapped(line)
 
 
 def analyze_run(run: RunDirectory, config: AnalyzeConfig) -> Analysis:
@@ -75,21 +78,14 @@ def analyze_run(run: RunDirectory, config: AnalyzeConfig) -> Analysis:
     return analyze_records(read_records(run.evaluation_records_file), data.train, config, right_threshold=threshold)
 
 
-def _shown_lines(analysis: Analysis) -> Iterator[str]:
-    for group in analysis.groups:
-        for number, failure in enumerate(group.shown, start=1):
-            yield f"{group.title}, {number} of {group.num_tuned}: {failure.explanation}"
-            yield from _failure_lines(failure)
-
-
-def _failure_lines(failure: ShownFailure) -> Iterator[str]:
+def _print_failure(failure: ShownFailure) -> None:
     texts = {"from": failure.source, "asked": failure.prompt, "right": failure.reference, "tuned": failure.completion or "(nothing)"}
     for label, text in texts.items():
         first, *more = text.splitlines() or [""]
-        yield f"  {label:>5}  {first}"
+        print_wrapped(first, label=f"  {label:>5}  ")
         for line in more:
-            yield f"         {line}" if line else ""
-    yield ""
+            print_wrapped(line, label=" " * 9)
+    print()
 
 
 command = verb(analyze, "RUN", "tunesmith analyze runs/faq", "tunesmith analyze runs/faq --shown 10 --length-ratio 3")

@@ -103,7 +103,7 @@ def _app() -> typer.Typer:
     return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS)
 
 
-def usage_error_types() -> type[Exception]:
+def usage_error_type() -> type[Exception]:
     """typer's exception for a command line that cannot be parsed; which module defines it depends on typer's version."""
     error: type[Exception] = typer.BadParameter.__mro__[1]
     return error

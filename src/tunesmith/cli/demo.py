@@ -10,7 +10,7 @@ import typer
 from tunesmith.cli.command import verb
 from tunesmith.cli.options import Json
 from tunesmith.cli.progress import Watch, stages, waiting
-from tunesmith.cli.terminal import print_json, say, suggest
+from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
 from tunesmith.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ def demo(
         print_json(result.record())
         return
     for line in result.lines():
-        print(line)
+        print_wrapped(line)
     suggest(["generate", result.run.path], ["runs", "--runs-dir", result.run.path.parent])
 
 

@@ -9,7 +9,7 @@ import typer
 from tunesmith.cli.command import verb
 from tunesmith.cli.options import Device, Dtype, Json, Run
 from tunesmith.cli.progress import stages, waiting
-from tunesmith.cli.terminal import print_json, say, suggest
+from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
 from tunesmith.errors import GateError
 
 if TYPE_CHECKING:
@@ -36,10 +36,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Let base and tuned model answer the held-out examples, and say whether the tuned one is better, worse, or cannot be told apart."""
-    with waiting("loading torch and transformers"):
-        from tunesmith.config import EvaluateConfig, build
-        from tunesmith.evaluate.evaluate import evaluate_run
-        from tunesmith.runs import open_run
+    from tunesmith.config import EvaluateConfig, build
+    from tunesmith.runs import open_run
 
     generation = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
     settings = {
@@ -50,12 +48,15 @@ def evaluate(
         "generation": {key: value for key, value in generation.items() if value is not None},
     }
     config, opened = build(EvaluateConfig, settings, place="evaluate"), open_run(run)
+    with waiting("loading torch and transformers"):
+        from tunesmith.evaluate.evaluate import evaluate_run
     with stages() as on_progress:
         report = evaluate_run(opened, config, dtype=dtype, device=device, say=say, on_progress=on_progress)
     if as_json:
         print_json({"html": str(opened.html_report_file), **report.to_json()})
     else:
-        print("\n".join([*report.summary_lines(), "", f"report: {opened.html_report_file}"]))
+        for line in (*report.summary_lines(), "", f"report: {opened.html_report_file}"):
+            print_wrapped(line)
         suggest(["analyze", run])
     if require:
         require_better(report, opened)

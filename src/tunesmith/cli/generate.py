@@ -13,7 +13,7 @@ import typer
 from tunesmith.cli.command import verb
 from tunesmith.cli.options import Device, Dtype, Json
 from tunesmith.cli.progress import stages, waiting
-from tunesmith.cli.terminal import print_json, say
+from tunesmith.cli.terminal import harmless, is_terminal, print_json, say
 from tunesmith.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def generate(
     """Answer a prompt or a file of prompts with a tuned model or any other; with neither, chat in the terminal."""
     is_chat = file is None and prompt is None and sys.stdin.isatty()
     check(model, prompt, file, out, template=template, base=base, as_json=as_json, is_chat=is_chat)
-    with waiting("loading torch and transformers"):
-        from tunesmith.cli.prompts import read_prompts, single_prompt
-        from tunesmith.config import GenerateConfig, build
+    from tunesmith.cli.prompts import read_prompts, single_prompt
+    from tunesmith.config import GenerateConfig, build
+
     settings = {
         "max_new_tokens": max_new_tokens,
         "max_prompt_tokens": max_prompt_tokens,
@@ -223,7 +223,7 @@ def _chat(opened: OpenedModel, config: GenerateConfig, system: str | None) -> No
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
+    sys.stdout.write(harmless(text) if is_terminal() else text)
     sys.stdout.flush()
 
 

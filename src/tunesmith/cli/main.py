@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunesmith.cli.command import SETTINGS, Group, usage_error_types
+from tunesmith.cli.command import SETTINGS, Group, usage_error_type
 from tunesmith.cli.terminal import complain, make_streams_tolerant, say, suggest
 from tunesmith.errors import ConfigError, TrainingInterrupted, TunesmithError
 
@@ -97,15 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        code = _run(sys.argv[1:] if arguments is None else arguments)
+        code = _run_and_complain(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()  # here, rather than while Python ends, a reader that has left is noticed
-    except TrainingInterrupted as stop:  # asked for, so no error
-        say(f"{stop.place}: {stop.found}")
-        suggest(["train", "--resume", stop.place])
-        return stop.exit_code
-    except TunesmithError as error:
-        complain(str(error))
-        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more while it ends
         return BROKEN_PIPE
@@ -113,6 +106,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("interrupted")
         return INTERRUPTED
     return code
+
+
+def _run_and_complain(arguments: Sequence[str]) -> int:
+    try:
+        return _run(arguments)
+    except TrainingInterrupted as stop:  # asked for, so no error
+        say(f"{stop.place}: {stop.found}")
+        suggest(["train", "--resume", stop.place])
+        return stop.exit_code
+    except TunesmithError as error:
+        complain(str(error))
+        return error.exit_code
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -125,7 +130,7 @@ def _run(arguments: Sequence[str]) -> int:
         return end.exit_code
     except typer.Abort:  # Ctrl-C or Ctrl-D at a question
         raise KeyboardInterrupt from None
-    except usage_error_types() as error:
+    except usage_error_type() as error:
         raise _from_usage_error(error) from None
     return 0
 

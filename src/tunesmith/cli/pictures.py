@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunesmith.cli.terminal import table
+from tunesmith.cli.terminal import harmless, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,7 +24,9 @@ def draw(rendered: RenderedExample, renderer: Renderer, screen: Console) -> None
     title = f"{rendered.example.source}: {len(rendered.token_ids)} tokens, {rendered.num_supervised} of them supervised"
     if screen.is_terminal and not screen.no_color:
         screen.print(Text.assemble((title, "bold"), ("  (", "dim"), ("green", "bold green underline"), (" is what trains)", "dim")))
-        screen.print(picture.coloured(rendered, renderer))
+        text = picture.coloured(rendered, renderer)
+        text.plain = harmless(text.plain)
+        screen.print(text)
     else:
         screen.print(f"{title}  (⟦ ⟧ is what trains)")
         screen.print(picture.plain(rendered, renderer, NO_LIMIT))

@@ -12,7 +12,7 @@ import typer
 from tunesmith.cli.command import NEEDED, verb
 from tunesmith.cli.options import Json
 from tunesmith.cli.progress import waiting
-from tunesmith.cli.terminal import console, print_json, suggest
+from tunesmith.cli.terminal import console, print_json, print_wrapped, suggest
 from tunesmith.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def preview(
         print_json({"split": split, **split_counts.record(), "examples": [_record(one, reader.renderer) for one in rendered]})
         return
     _show(rendered, reader.renderer, tokens=tokens)
-    print(f"{split}: {split_counts.sentence()}")
+    print_wrapped(f"{split}: {split_counts.sentence()}")
     suggest(["train", data, "--model", model])
 
 
@@ -93,16 +93,17 @@ def open_reader(model: str, template: str | None, data_template: str) -> Reader:
     from tunesmith.train.train import DEFAULT_MAX_LENGTH
     from tunesmith.tuned import base_directory, stored_renderer
 
+    is_open = template in (None, "auto")
     if is_run(model):
         run = open_run(Path(model))
         record = run.record()
         directory, max_length = base_directory(record), int(record["config"]["max_length"])
         tokenizer = load_tokenizer(directory)
-        renderer = stored_renderer(run, tokenizer) if template in (None, "auto") else Renderer.for_model(tokenizer, template)
+        renderer = stored_renderer(run, tokenizer) if is_open else Renderer.for_model(tokenizer, str(template))
     else:
         directory = resolve_model(model, on_progress=say).directory
         max_length = min(DEFAULT_MAX_LENGTH, context_length(directory))
-        renderer = Renderer.for_model(load_tokenizer(directory), template or data_template)
+        renderer = Renderer.for_model(load_tokenizer(directory), data_template if is_open else str(template))
     return Reader(renderer=renderer, max_length=max_length)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_PLAIN_LINES = 20
 """Of steps, in a log; validations come on top."""
+ROOM_FOR_A_BAR = 100
+"""Columns; on a narrower terminal the figures need them."""
 SMOOTHED_STEPS = 10
 """The loss on screen is the mean of this many steps: one step's loss says more about its examples than about progress."""
 
@@ -42,14 +44,14 @@ class Pace:
         self._recent: deque[dict[str, Any]] = deque(maxlen=SMOOTHED_STEPS)
 
     def figures(self, metrics: dict[str, Any]) -> str:
-        """`epoch 0.67  loss 2.013  rate 4.6e-04  812 tokens/s  1.45 GB  2 min left`, after one more step."""
+        """`epoch 0.67  loss 2.013  lr 4.6e-04  812 tok/s  1.45 GB  2 min left`, after one more step."""
         self._recent.append(metrics)
         supervised = sum(m["num_supervised"] for m in self._recent)
         loss = sum(m["loss"] * m["num_supervised"] for m in self._recent) / supervised
         speed = sum(m["num_tokens"] for m in self._recent) / sum(m["seconds"] for m in self._recent)
         memory = f"{metrics['memory_bytes'] / 1e9:.2f} GB"
-        figures = [f"epoch {metrics['epoch']:.2f}", f"loss {loss:.3f}", f"rate {metrics['learning_rate']:.1e}"]
-        return "  ".join([*figures, f"{speed:,.0f} tokens/s", memory, self._time_left(metrics["step"])])
+        figures = [f"epoch {metrics['epoch']:.2f}", f"loss {loss:.3f}", f"lr {metrics['learning_rate']:.1e}"]
+        return "  ".join([*figures, f"{speed:,.0f} tok/s", memory, self._time_left(metrics["step"])])
 
     def _time_left(self, step: int) -> str:
         """From all that passed since the start, validations and checkpoints included."""
@@ -86,10 +88,10 @@ class Watch:
 
     def started(self, num_steps: int, first_step: int) -> None:
         self._pace = Pace(num_steps, first_step)
-        self._plain_every = math.ceil((num_steps - first_step) / MOST_PLAIN_LINES)
+        self._plain_every = max(1, math.ceil((num_steps - first_step) / MOST_PLAIN_LINES))
         if is_live(self._screen):
             self._bar = _bar(self._screen, "step {task.completed}/{task.total}")
-            self._bar.add_task("train", total=num_steps, completed=first_step, figures="the first step takes the longest")
+            self._bar.add_task("train", total=num_steps, completed=first_step, figures="first step")
             self._bar.start()
 
     def stepped(self, metrics: dict[str, Any]) -> None:
@@ -167,7 +169,10 @@ def waiting(text: str) -> Iterator[None]:
 
 
 def _bar(screen: Console, description: str) -> Progress:
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+    from rich.table import Column
 
-    columns = (TextColumn(description, markup=False), BarColumn(bar_width=20), TextColumn("{task.fields[figures]}", markup=False))
-    return Progress(*columns, console=screen, refresh_per_second=4)
+    one_line = Column(no_wrap=True, overflow="ellipsis")
+    bar: list[ProgressColumn] = [BarColumn(bar_width=20)] if screen.width >= ROOM_FOR_A_BAR else []
+    figures = TextColumn("{task.fields[figures]}", markup=False, table_column=one_line)
+    return Progress(TextColumn(description, markup=False), *bar, figures, console=screen, refresh_per_second=4)

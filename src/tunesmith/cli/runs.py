@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +13,15 @@ import typer
 
 from tunesmith.cli.command import verb_with_subverbs
 from tunesmith.cli.options import RUNS_DIR, Json, Run
-from tunesmith.cli.terminal import print_json, say, suggest, table
+from tunesmith.cli.terminal import is_terminal, print_json, print_wrapped, say, suggest, table
 
 if TYPE_CHECKING:
     from tunesmith.runs import RunDirectory
 
-HEAD = ("run", "created", "model", "method", "steps", "best loss", "tokens/s", "state", "from", "evaluation")
-RIGHT = (4, 5, 6)
+COLUMNS = ("run", "created", "model", "method", "steps", "best loss", "tokens/s", "state", "from", "evaluation")
+NUMBERS = ("steps", "best loss", "tokens/s")
+SPARE = ("tokens/s", "method", "created", "from")
+"""Left out of a terminal that is too narrow, in this order; `runs show` and --json have everything."""
 
 
 def runs() -> None:
@@ -37,7 +38,7 @@ def list_(
     if as_json:
         print_json({"runs_dir": str(runs_dir), "runs": found})
     elif found:
-        print("\n".join(table(HEAD, [_row(run) for run in found], right=RIGHT)))
+        print("\n".join(_table(found)))
     else:
         say(f"no runs in {runs_dir}")
         suggest(["train", "DIR", "--model", "smollm2-135m-instruct"])
@@ -53,8 +54,11 @@ def show(run: Run, as_json: Json = False) -> None:
         print_json({**described, "record": record, "manifest": opened.manifest() if opened.is_complete else None})
         return
     for label, text in _shown(opened, described, record):
-        _print_paragraph(label, text)
-    suggest(["evaluate" if opened.is_complete else "train", *([] if opened.is_complete else ["--resume"]), run])
+        print_wrapped(text, label=f"{label:12}")
+    if not opened.is_complete:
+        suggest(["train", "--resume", run])
+    else:
+        suggest(["analyze" if described["evaluation"] else "evaluate", run], ["generate", run])
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:
@@ -87,28 +91,32 @@ def _evaluation(run: RunDirectory) -> dict[str, Any] | None:
     return {key: report[key] for key in ("verdict", "headline", "split", "num_examples")}
 
 
-def _print_paragraph(label: str, text: str) -> None:
-    """Under a hanging label; paths and commands are never broken."""
-    columns = max(60, shutil.get_terminal_size().columns)
-    indent = " " * 12
-    print(
-        textwrap.fill(text, columns, initial_indent=f"{label:12}", subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    )
+def _table(found: list[dict[str, Any]]) -> list[str]:
+    """All columns, or as many as the terminal has room for."""
+    rows = [_row(run) for run in found]
+    columns, spare = list(COLUMNS), list(SPARE)
+    while True:
+        right = [position for position, column in enumerate(columns) if column in NUMBERS]
+        lines = table(columns, [[row[column] for column in columns] for row in rows], right=right)
+        fits = not is_terminal() or max(map(len, lines)) <= shutil.get_terminal_size().columns
+        if fits or not spare:
+            return lines
+        columns.remove(spare.pop(0))
 
 
-def _row(run: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        run["path"],
-        _moment(run["created"]),
-        run["model"],
-        run["method"],
-        f"{run['num_steps']}/{run['planned_steps']}",
-        _or_dash(run["best_loss"], "{:.4f}"),
-        _or_dash(run["tokens_per_second"], "{:,.0f}"),
-        run["state"],
-        Path(run["parent"]).name if run["parent"] else "–",
-        run["evaluation"]["verdict"] if run["evaluation"] else "–",
-    )
+def _row(run: dict[str, Any]) -> dict[str, str]:
+    return {
+        "run": run["path"],
+        "created": _moment(run["created"]),
+        "model": run["model"],
+        "method": run["method"],
+        "steps": f"{run['num_steps']}/{run['planned_steps']}",
+        "best loss": _or_dash(run["best_loss"], "{:.4f}"),
+        "tokens/s": _or_dash(run["tokens_per_second"], "{:,.0f}"),
+        "state": run["state"],
+        "from": Path(run["parent"]).name if run["parent"] else "–",
+        "evaluation": run["evaluation"]["verdict"] if run["evaluation"] else "–",
+    }
 
 
 def _moment(created: str) -> str:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421, 155: 0x241B}
+"""ESC is shown as ␛, and so on: what a model or a data set says must not steer the terminal."""
+
+
 def console(*, to_stdout: bool = False) -> Console:
     """A rich console that takes text as it is: no markup, no highlighting, no wrapping where nobody looks on."""
     from rich.console import Console
 
+    sys.stdout.flush()  # what was printed before comes before, where both streams go into one file
     made = Console(stderr=not to_stdout, markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
     return made
@@ -67,6 +74,27 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence
         ).rstrip()
 
     return [line(row) for row in (head, *rows)]
+
+
+def is_terminal() -> bool:
+    """Whether a person sees the results as they are printed."""
+    return sys.stdout.isatty()
+
+
+def harmless(text: str) -> str:
+    """Text of a model or a data set for a terminal: control characters become pictures of themselves."""
+    return text.translate(CONTROL_PICTURES)
+
+
+def print_wrapped(text: str, *, label: str = "") -> None:
+    """A paragraph of a result under a hanging label; in a terminal broken between words, elsewhere not at all."""
+    columns = shutil.get_terminal_size().columns
+    text = harmless(text) if is_terminal() else text
+    if is_terminal() and len(label) + len(text) > columns:
+        indent = " " * len(label)
+        text = textwrap.fill(text, columns, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        text = text[len(indent) :]
+    print(f"{label}{text}".rstrip())
 
 
 def make_streams_tolerant() -> None:

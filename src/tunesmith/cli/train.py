@@ -97,7 +97,11 @@ def train(
     ] = None,
     tokens_per_micro_batch: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Most tokens at a time; fewer need less memory. [default: 2048]", rich_help_panel=STEPS),
+        typer.Option(
+            metavar="N",
+            help="Most tokens at a time; fewer need less memory. [default: 1,024 on a CPU, 16,384 on a GPU]",
+            rich_help_panel=STEPS,
+        ),
     ] = None,
     activation_checkpointing: Annotated[
         bool | None,
@@ -179,10 +183,12 @@ def _train(given: Mapping[str, Any], *, name: str | None, runs_dir: Path) -> Run
         if key not in given:
             remedy = "see `tunesmith train --help`"
             raise ConfigError("tunesmith train", f"{what} is missing", expected="DIR and --model MODEL, or --resume RUN", remedy=remedy)
+    from tunesmith.config import TrainConfig, build
+
+    config = build(TrainConfig, settings(given), place="train")
     with waiting("loading torch and transformers"):
-        from tunesmith.config import TrainConfig, build
         from tunesmith.train.train import train as train_model
-    return train_model(build(TrainConfig, settings(given), place="train"), runs_dir=runs_dir, name=name, observer=Watch())
+    return train_model(config, runs_dir=runs_dir, name=name, observer=Watch())
 
 
 def _resume(path: Path, given: Mapping[str, Any]) -> RunDirectory:

@@ -1,7 +1,7 @@
 """A `messages` or `conversations` value -> messages with known roles in a proper order.
 
-    >>> read_messages([{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}], "conversations")
-    (Message(role='user', content='Hi?'), Message(role='assistant', content='Hello.'))
+>>> read_messages([{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}], "conversations")
+(Message(role='user', content='Hi?'), Message(role='assistant', content='Hello.'))
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""CSV and TSV text -> rows; a row's line is the one its record begins on, quoted line breaks counted.
 
-    >>> list(read_delimited('question,answer\n"Two\nlines?",Yes\nMore?,No\n', "faq.csv", ","))[1].source
-    'faq.csv:4'
+>>> list(read_delimited('question,answer\n"Two\nlines?",Yes\nMore?,No\n', "faq.csv", ","))[1].source
+'faq.csv:4'
 """
 
 from __future__ import annotations

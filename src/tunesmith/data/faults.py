@@ -1,7 +1,7 @@
 """What makes a row unusable, told apart by a short problem that can be counted and a detail that names the value.
 
-    >>> require_text(42, "completion", "answer")
-    tunesmith.data.faults.UnusableRowError: the completion (column 'answer') is 42, of type int
+>>> require_text(42, "completion", "answer")
+tunesmith.data.faults.UnusableRowError: the completion (column 'answer') is 42, of type int
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 r"""JSON Lines and JSON text -> records, with the line and a piece of the text where something is broken.
 
-    >>> read_json_lines('{"question": "Hi?"}\n{"question": "Bye}', "faq.jsonl")
-    tunesmith.errors.DataError: faq.jsonl:2: broken JSON at column 14 (Unterminated string starting at): '{"question": "Bye}';
-    expected one JSON object on each line. To go on: correct the line.
+>>> read_json_lines('{"question": "Hi?"}\n{"question": "Bye}', "faq.jsonl")
+tunesmith.errors.DataError: faq.jsonl:2: broken JSON at column 14 (Unterminated string starting at): '{"question": "Bye}';
+expected one JSON object on each line. To go on: correct the line.
 """
 
 from __future__ import annotations

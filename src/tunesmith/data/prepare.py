@@ -1,10 +1,10 @@
 """Rows -> a prepared directory, all of it or nothing.
 
-    >>> prepared = prepare(["lamini_docs.jsonl"], Path("prepared/lamini"), PrepareConfig(seed=123))
-    >>> print(prepared.summary())
-    read 1,400 rows from lamini_docs.jsonl: question -> prompt, answer -> completion (question/answer)
-    kept 1,395, removed 4 exact duplicates, dropped 1 row (1 blank row)
-    train 1,185, validation 70, test 140 (seed 123)
+>>> prepared = prepare(["lamini_docs.jsonl"], Path("prepared/lamini"), PrepareConfig(seed=123))
+>>> print(prepared.summary())
+read 1,400 rows from lamini_docs.jsonl: question -> prompt, answer -> completion (question/answer)
+kept 1,395, removed 4 exact duplicates, dropped 1 row (1 blank row)
+train 1,185, validation 70, test 140 (seed 123)
 """
 
 from __future__ import annotations

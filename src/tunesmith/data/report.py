@@ -1,8 +1,8 @@
 """What `prepare` did with the rows, for people: `report.json`, and the same in a few lines for the screen.
 
-    read 1,400 rows from lamini_docs.jsonl: question -> prompt, answer -> completion (question/answer)
-    kept 1,395, removed 4 exact duplicates, dropped 1 row (1 blank row)
-    train 1,185, validation 70, test 140 (seed 123)
+read 1,400 rows from lamini_docs.jsonl: question -> prompt, answer -> completion (question/answer)
+kept 1,395, removed 4 exact duplicates, dropped 1 row (1 blank row)
+train 1,185, validation 70, test 140 (seed 123)
 """
 
 from __future__ import annotations

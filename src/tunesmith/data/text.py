@@ -1,8 +1,8 @@
 """Bytes of a text file -> text, with the file's real encoding named when it is not the one expected.
 
-    >>> decode("Wie ändere ich mein Passwort?".encode("cp1252"), "faq.csv", "utf-8")
-    tunesmith.errors.DataError: faq.csv:1: byte 0xe4 at offset 4 is not UTF-8 (the file looks like cp1250); expected UTF-8
-    text. To go on: read it with `--encoding cp1250`, or save it as UTF-8.
+>>> decode("Wie ändere ich mein Passwort?".encode("cp1252"), "faq.csv", "utf-8")
+tunesmith.errors.DataError: faq.csv:1: byte 0xe4 at offset 4 is not UTF-8 (the file looks like cp1250); expected UTF-8
+text. To go on: read it with `--encoding cp1250`, or save it as UTF-8.
 """
 
 from __future__ import annotations

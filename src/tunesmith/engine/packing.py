@@ -85,14 +85,24 @@ class Pack:
 
 
 def plan_packs(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Group indices into packs of at most `max_tokens`, similar lengths together, longest first.
+    """Group indices into as few packs of at most `max_tokens` as longest-first filling needs, and those as even as can be.
 
-    An example longer than `max_tokens` gets a pack of its own.
+    Similar lengths come together, longest first. An example longer than `max_tokens` gets a pack of its own.
     """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    num_packs = len(_fill(order, lengths, max_tokens))
+    low, high = max(lengths, default=0), max_tokens  # the smallest limit that needs no more packs lies between
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(_fill(order, lengths, middle)) <= num_packs else (middle + 1, high)
+    return _fill(order, lengths, high)
+
+
+def _fill(order: Sequence[int], lengths: Sequence[int], limit: int) -> list[list[int]]:
     packs: list[list[int]] = []
     used = 0
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if not packs or used + lengths[index] > max_tokens:
+    for index in order:
+        if not packs or used + lengths[index] > limit:
             packs.append([])
             used = 0
         packs[-1].append(index)

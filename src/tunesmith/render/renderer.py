@@ -148,7 +148,8 @@ class Renderer:
         probe = Example(id="", source=place, group="", messages=(*messages, Message(role="assistant", content="")), fields=fields or {})
         cut = _longest_cut(probe, lambda candidate: len(self.prompt_ids(candidate.prompt_messages, candidate.fields)) <= max_tokens)
         if cut is None:
-            raise DataError(place, f"a prompt of {len(ids)} tokens", expected=f"at most {max_tokens}", remedy="raise --max-prompt-tokens")
+            remedy = "raise --max-prompt-tokens, or lower --max-new-tokens to leave it more of the context"
+            raise DataError(place, f"a prompt of {len(ids)} tokens", expected=f"at most {max_tokens}", remedy=remedy)
         return self.prompt_ids(cut.prompt_messages, cut.fields)
 
     def _conversation_pieces(self, example: Example) -> list[Piece]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import TrainConfig
 from tunesmith.render.preflight import Preflight
@@ -41,7 +42,9 @@ class Cost:
             f"memory: {self.state_bytes / 1e9:.2f} GB for weights, gradients and optimiser, plus activations",
             f"a step: {unit}, on average {self.tokens_per_step:,.0f} tokens of which {self.supervised_per_step:,.0f} supervised, "
             f"{self.flops_per_step / 1e12:.2f} TFLOP",
-            f"{num_examples:,} examples x {config.epochs:g} epochs = {self.num_steps:,} steps",
+            f"{num_examples:,} examples x {config.epochs:g} epochs = {self.num_steps:,} steps"
+            if self.num_steps != config.max_steps
+            else f"{self.num_steps:,} steps, as set, over {num_examples:,} examples",
         ]
 
 
@@ -70,5 +73,5 @@ def estimate_cost(trainee: Trainee, preflight: Preflight, steps: list[list[int]]
 def _matrix_weights(trainee: Trainee) -> tuple[int, int]:
     """Weights in matrix products: of the body, and of the output head."""
     head = trainee.network.get_output_embeddings()
-    body = sum(m.weight.numel() for m in trainee.network.modules() if isinstance(m, nn.Linear) and m is not head)
+    body = sum(m.weight.numel() for m in trainee.network.modules() if isinstance(m, nn.Linear | Conv1D) and m is not head)
     return body, head.weight.numel()

@@ -17,16 +17,19 @@ import torch
 from tunesmith.config import TrainConfig
 from tunesmith.engine.attention import attending_by_segments
 from tunesmith.engine.loss import pack_loss
-from tunesmith.engine.memory import memory_in_use
+from tunesmith.engine.memory import memory_in_use, release_freed_memory
 from tunesmith.engine.packing import build_pack, plan_packs
 from tunesmith.engine.score import mean_loss, score
 from tunesmith.errors import TrainingError, TrainingInterrupted
 from tunesmith.runs import RunDirectory
 from tunesmith.train.checkpoint import Progress, drop_other_bests, save_best, save_checkpoint
 from tunesmith.train.observer import Observer, names_of
-from tunesmith.train.plan import epoch_after, evaluate_every, learning_rate_at
+from tunesmith.train.plan import epoch_after, evaluate_every, learning_rate_at, tokens_per_micro_batch
 from tunesmith.train.start import Trainee
 from tunesmith.types import RenderedExample
+
+RELEASE_EVERY = 8
+"""Steps between giving freed memory back to the system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,10 @@ class Task:
     @cached_property
     def validate_every(self) -> int:
         return evaluate_every(self.steps, len(self.train), self.config)
+
+    @property
+    def tokens_per_pack(self) -> int:
+        return tokens_per_micro_batch(self.config, self.trainee.network.device.type)
 
     def is_over(self, progress: Progress) -> bool:
         """All steps are done, or validation has stopped improving."""
@@ -121,6 +128,8 @@ def advance(task: Task, progress: Progress) -> None:
     }
     task.run.append_metrics(metrics)
     task.observer.stepped(metrics)
+    if progress.step % RELEASE_EVERY == 0:
+        release_freed_memory()
 
 
 def train_step(task: Task, members: Sequence[int], learning_rate: float, step: int) -> StepResult:
@@ -134,7 +143,7 @@ def train_step(task: Task, members: Sequence[int], learning_rate: float, step: i
     total, num_tokens = 0.0, 0
     network.train()
     with attending_by_segments(network):
-        for pack_members in plan_packs([len(e.token_ids) for e in examples], task.config.tokens_per_micro_batch):
+        for pack_members in plan_packs([len(e.token_ids) for e in examples], task.tokens_per_pack):
             pack = build_pack(examples, pack_members, network.device)
             loss = pack_loss(network, pack, weight=1 / num_supervised)
             loss.total.backward()
@@ -158,7 +167,7 @@ def validate(task: Task, progress: Progress) -> None:
         return
     network = task.trainee.network
     network.eval()
-    loss = mean_loss(score(network, task.validation, tokens_per_pack=task.config.tokens_per_micro_batch))
+    loss = mean_loss(score(network, task.validation, tokens_per_pack=task.tokens_per_pack))
     if not math.isfinite(loss):
         raise _not_finite_validation(progress, loss)
     is_best = progress.best_loss is None or loss < progress.best_loss

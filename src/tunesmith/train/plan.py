@@ -13,6 +13,13 @@ import numpy as np
 
 from tunesmith.config import TrainConfig
 
+TOKENS_PER_MICRO_BATCH = {"cpu": 1024, "cuda": 16_384}
+
+
+def tokens_per_micro_batch(config: TrainConfig, device_type: str) -> int:
+    """As set, else by the kind of device."""
+    return config.tokens_per_micro_batch or TOKENS_PER_MICRO_BATCH[device_type]
+
 
 def plan_steps(lengths: Sequence[int], config: TrainConfig) -> list[list[int]]:
     """Indices of the examples of every step.

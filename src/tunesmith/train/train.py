@@ -29,7 +29,7 @@ from tunesmith.train.checkpoint import Progress, full_disk_named, load_checkpoin
 from tunesmith.train.estimate import Cost, estimate_cost
 from tunesmith.train.loop import Task, make_optimizer, run_loop
 from tunesmith.train.observer import Observer, Silent
-from tunesmith.train.plan import plan_steps
+from tunesmith.train.plan import plan_steps, tokens_per_micro_batch
 from tunesmith.train.start import (
     Start,
     Trainee,
@@ -116,6 +116,7 @@ def _resolve(config: TrainConfig, renderer: Renderer, loaded: LoadedModel) -> Tr
             "data": config.data.resolve(),
             "template": renderer.template.name,
             "max_length": min(config.max_length or DEFAULT_MAX_LENGTH, loaded.context_length),
+            "tokens_per_micro_batch": tokens_per_micro_batch(config, choose_device(config.device).type),
             "learning_rate": config.learning_rate or DEFAULT_LEARNING_RATES[config.method],
             "dtype": dtype_name(choose_dtype(config.dtype, choose_device(config.device))),
         }
