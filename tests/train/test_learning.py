@@ -86,6 +86,11 @@ def test_the_best_weights_are_restored(settings: Settings, faq: Path, tmp_path: 
     assert [path.name for path in run.best_dir.iterdir()] == [f"step-{manifest['best_step']:08d}"]
 
 
+def test_validation_knows_no_dropout(settings: Settings, faq: Path, tmp_path: Path) -> None:
+    run = train(settings(lora={"rank": 4, "dropout": 0.5}, learning_rate=1e-2, epochs=2), runs_dir=tmp_path)
+    assert validation_loss(open_tuned(run, dtype="float32"), faq) == run.manifest()["best_loss"]
+
+
 def test_patience_zero_never_stops(settings: Settings, tmp_path: Path) -> None:
     config = settings(learning_rate=0.05, schedule="constant", epochs=3, evaluate_every=1, patience=0)
     run = train(config, runs_dir=tmp_path)

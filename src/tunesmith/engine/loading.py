@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from tunesmith.engine.memory import bound_kernel_caches
 from tunesmith.errors import AssetError, ConfigError
 
 
@@ -80,6 +81,7 @@ def load_model(directory: Path, *, dtype: torch.dtype, device: torch.device) -> 
         AssetError: the folder holds no decoder that transformers can load whole, or one that does not work by attention alone.
     """
     transformers_logging.disable_progress_bar()
+    bound_kernel_caches()
     try:
         tokenizer = load_tokenizer(directory)
         network, report = AutoModelForCausalLM.from_pretrained(

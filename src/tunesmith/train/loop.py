@@ -17,7 +17,7 @@ import torch
 from tunesmith.config import TrainConfig
 from tunesmith.engine.attention import attending_by_segments
 from tunesmith.engine.loss import pack_loss
-from tunesmith.engine.memory import memory_in_use, release_freed_memory
+from tunesmith.engine.memory import memory_in_use
 from tunesmith.engine.packing import build_pack, plan_packs
 from tunesmith.engine.score import mean_loss, score
 from tunesmith.errors import TrainingError, TrainingInterrupted
@@ -27,9 +27,6 @@ from tunesmith.train.observer import Observer, names_of
 from tunesmith.train.plan import epoch_after, evaluate_every, learning_rate_at, tokens_per_micro_batch
 from tunesmith.train.start import Trainee
 from tunesmith.types import RenderedExample
-
-RELEASE_EVERY = 8
-"""Steps between giving freed memory back to the system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +125,6 @@ def advance(task: Task, progress: Progress) -> None:
     }
     task.run.append_metrics(metrics)
     task.observer.stepped(metrics)
-    if progress.step % RELEASE_EVERY == 0:
-        release_freed_memory()
 
 
 def train_step(task: Task, members: Sequence[int], learning_rate: float, step: int) -> StepResult:
