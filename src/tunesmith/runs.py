@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -254,27 +255,9 @@ def provenance() -> dict[str, Any]:
 
 
 def _git_commit(directory: Path) -> str | None:
-    """Read HEAD without running git; None outside a repository."""
-    for parent in (directory, *directory.parents):
-        if (parent / ".git").exists():
-            try:
-                return _head(parent / ".git")
-            except OSError:  # no reason not to train
-                return None
-    return None
-
-
-def _head(git: Path) -> str | None:
-    if git.is_file():  # of a worktree or submodule: it says where the real one is
-        git = git.parent / git.read_text(encoding="utf-8").removeprefix("gitdir: ").strip()
-    head = (git / "HEAD").read_text(encoding="utf-8").strip()
-    if not head.startswith("ref: "):
-        return head
-    reference = head.removeprefix("ref: ")
-    shared = git / (git / "commondir").read_text(encoding="utf-8").strip() if (git / "commondir").is_file() else git
-    for loose in (git / reference, shared / reference):
-        if loose.is_file():
-            return loose.read_text(encoding="utf-8").strip()
-    packed = shared / "packed-refs"
-    lines = packed.read_text(encoding="utf-8").splitlines() if packed.is_file() else []
-    return next((line.split()[0] for line in lines if line.endswith(f" {reference}")), None)
+    """Commit of the user's working directory; None without git or outside a repository."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    done = subprocess.run([git, "rev-parse", "HEAD"], cwd=directory, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip() if done.returncode == 0 else None

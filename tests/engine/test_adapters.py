@@ -74,6 +74,7 @@ class TestLora:
             result = adapted(network)
             save_adapter(result, TrainedWeights(result, torch.float32).state(), tmp_path)
 
+    @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own call here
     def test_peft_loads_what_we_saved(self, loaded: LoadedModel, network: PreTrainedModel, tmp_path: Path) -> None:
         result = adapted(network)
         save_adapter(result, TrainedWeights(result, torch.float32).state(), tmp_path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +9,9 @@ import typer
 from tunesmith.cli.command import verb
 from tunesmith.cli.options import Json, Run
 from tunesmith.cli.terminal import print_json, print_wrapped
-from tunesmith.errors import RunError
 
 if TYPE_CHECKING:
-    from tunesmith.analyze.analysis import Analysis, ShownFailure
-    from tunesmith.config import AnalyzeConfig
-    from tunesmith.runs import RunDirectory
+    from tunesmith.analyze.analysis import ShownFailure
 
 
 def analyze(
@@ -34,14 +29,13 @@ def analyze(
     as_json: Json = False,
 ) -> None:
     """Put every answer of an evaluation into error groups, base and tuned side by side, with what to change in the data."""
-    from tunesmith.analyze.analysis import write_analysis
+    from tunesmith.analyze.analyze import analyze_run
     from tunesmith.config import AnalyzeConfig, build
     from tunesmith.runs import open_run
 
     settings = {"length_ratio": length_ratio, "repeated_share": repeated_share, "copied_share": copied_share, "shown": shown}
     opened = open_run(run)
     analysis = analyze_run(opened, build(AnalyzeConfig, settings, place="analyze"))
-    write_analysis(opened, analysis)
     if as_json:
         print_json({"directory": str(opened.analysis_dir), **analysis.to_json()})
         return
@@ -49,33 +43,8 @@ def analyze(
         for number, failure in enumerate(group.shown, start=1):
             print_wrapped(f"{group.title}, {number} of {group.num_tuned}: {failure.explanation}")
             _print_failure(failure)
-    for line in (*analysis.summary_lines(), "", f"every failure: {opened.analysis_dir}"):
+    for line in (*analysis.summary_lines(), "", f"every failure: {opened.analysis_dir}; on the page: {opened.html_report_file}"):
         print_wrapped(line)
-
-
-def analyze_run(run: RunDirectory, config: AnalyzeConfig) -> Analysis:
-    """Analyse a run's latest evaluation.
-
-    Raises:
-        RunError: the run was not evaluated, or its data set has changed since.
-        DataError: its data set is gone.
-    """
-    from tunesmith.analyze.analysis import analyze_records
-    from tunesmith.data.prepared import load_prepared
-    from tunesmith.evaluate.records import read_records
-
-    if not run.evaluation_records_file.is_file():
-        remedy = f"run `tunesmith evaluate {run.path}` first"
-        raise RunError(str(run.path), "the run has not been evaluated", expected="evaluation records", remedy=remedy)
-    expected = run.record()["data"]
-    data = load_prepared(Path(expected["directory"]))
-    if data.fingerprint != expected["fingerprint"]:
-        found = f"the data set {data.directory} has changed since the run (fingerprint {data.fingerprint})"
-        remedy = "restore the data set: redirections and vocabulary are learnt from what was trained on"
-        raise RunError(str(run.path), found, expected=f"fingerprint {expected['fingerprint']}", remedy=remedy)
-    report = json.loads(run.evaluation_report_file.read_text(encoding="utf-8"))
-    threshold = report["settings"]["right_threshold"]
-    return analyze_records(read_records(run.evaluation_records_file), data.train, config, right_threshold=threshold)
 
 
 def _print_failure(failure: ShownFailure) -> None:
