@@ -38,6 +38,23 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+Uninterrupted = Callable[[TrainConfig], RunDirectory]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+    """The run that the interrupted one has to equal; made once for equal settings."""
+    runs: dict[str, RunDirectory] = {}
+
+    def make(config: TrainConfig) -> RunDirectory:
+        key = config.model_dump_json()
+        if key not in runs:
+            runs[key] = train(config, runs_dir=tmp_path_factory.mktemp("whole"), name="whole")
+        return runs[key]
+
+    return make
+
+
 def crash(config: TrainConfig, runs_dir: Path, name: str, step: int) -> RunDirectory:
     """A run that stops dead right after a step was logged."""
     with pytest.raises(Stopped):
@@ -49,9 +66,9 @@ def crash(config: TrainConfig, runs_dir: Path, name: str, step: int) -> RunDirec
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_resumed_equals_uninterrupted(settings: Settings, tmp_path: Path, recipe: str) -> None:
+def test_resumed_equals_uninterrupted(settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted, recipe: str) -> None:
     config = settings(epochs=2, evaluate_every=3, **RECIPES[recipe])
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     run = crash(config, tmp_path, "crashed", 5)
     assert [path.name for path in run.checkpoints()] == ["step-00000003"]
     observer = Recording()
@@ -60,18 +77,18 @@ def test_resumed_equals_uninterrupted(settings: Settings, tmp_path: Path, recipe
     assert_equal_runs(run, whole)
 
 
-def test_before_the_first_checkpoint(settings: Settings, tmp_path: Path) -> None:
+def test_before_the_first_checkpoint(settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted) -> None:
     config = settings(epochs=2, evaluate_every=3, **RECIPES["lora with dropout"])
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     run = crash(config, tmp_path, "crashed", 1)
     assert run.checkpoints() == []
     resume(run.path)
     assert_equal_runs(run, whole)
 
 
-def test_crashed_again_and_again(settings: Settings, tmp_path: Path) -> None:
+def test_crashed_again_and_again(settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted) -> None:
     config = settings(epochs=2, evaluate_every=2, **RECIPES["lora with dropout"])
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     run = crash(config, tmp_path, "crashed", 3)
     for step in (3, 5, 7, 8):
         with pytest.raises(Stopped):
@@ -80,9 +97,11 @@ def test_crashed_again_and_again(settings: Settings, tmp_path: Path) -> None:
     assert_equal_runs(run, whole)
 
 
-def test_crashed_while_writing_the_model(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crashed_while_writing_the_model(
+    settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = settings(epochs=1, method="full")
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     with monkeypatch.context() as patch:
         patch.setattr("tunesmith.train.train.save_whole", lambda *_: (_ for _ in ()).throw(Stopped))
         with pytest.raises(Stopped):
@@ -93,9 +112,11 @@ def test_crashed_while_writing_the_model(settings: Settings, tmp_path: Path, mon
     assert_equal_runs(run, whole)
 
 
-def test_crashed_between_model_and_manifest(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crashed_between_model_and_manifest(
+    settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = settings(epochs=1)
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     with monkeypatch.context() as patch:
         patch.setattr("tunesmith.train.train.peak_memory", lambda *_: (_ for _ in ()).throw(Stopped))
         with pytest.raises(Stopped):
@@ -106,10 +127,12 @@ def test_crashed_between_model_and_manifest(settings: Settings, tmp_path: Path, 
     assert_equal_runs(run, whole)
 
 
-def test_crashed_after_the_validation_that_ended_it(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crashed_after_the_validation_that_ended_it(
+    settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped early, then killed before the model was written: the resumed run must not train on."""
     config = settings(method="full", learning_rate=0.02, schedule="constant", warmup_fraction=0.0, epochs=20, evaluate_every=1, patience=3)
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     assert whole.manifest()["num_steps"] < 80
     with monkeypatch.context() as patch:
         patch.setattr("tunesmith.train.train.restore_best", lambda *_: (_ for _ in ()).throw(Stopped))
@@ -122,9 +145,11 @@ def test_crashed_after_the_validation_that_ended_it(settings: Settings, tmp_path
     assert_equal_runs(run, whole)
 
 
-def test_crashed_between_best_weights_and_checkpoint(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crashed_between_best_weights_and_checkpoint(
+    settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = settings(epochs=2, evaluate_every=2)
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     saves: list[int] = []
 
     def stop_at_the_third(run: RunDirectory, progress: checkpoint.Progress, *rest: Any) -> None:
@@ -143,9 +168,9 @@ def test_crashed_between_best_weights_and_checkpoint(settings: Settings, tmp_pat
     assert_equal_runs(run, whole)
 
 
-def test_torn_files_are_passed_over_and_cleared_away(settings: Settings, tmp_path: Path) -> None:
+def test_torn_files_are_passed_over_and_cleared_away(settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted) -> None:
     config = settings(epochs=2, evaluate_every=2)
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     run = crash(config, tmp_path, "crashed", 5)
     torn = run.checkpoints_dir / ".step-00000006.partial-12345"
     torn.mkdir()
@@ -173,7 +198,7 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], 
         time.sleep(0.002)
 
 
-def test_killed_in_the_middle(settings: Settings, tmp_path: Path) -> None:
+def test_killed_in_the_middle(settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted) -> None:
     """kill -9 of a real process, at a step without a checkpoint."""
     config = settings(epochs=8, evaluate_every=8, lora={"rank": 4, "dropout": 0.3})
     process = start_subject(config, tmp_path, "killed")
@@ -193,7 +218,7 @@ def test_killed_in_the_middle(settings: Settings, tmp_path: Path) -> None:
     assert last % 8 != 0
     assert run.checkpoints()[-1].name == f"step-{last // 8 * 8:08d}"
     assert not run.is_complete
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     observer = Recording()
     resume(run.path, observer=observer)
     assert observer.steps[0]["step"] == last // 8 * 8 + 1
@@ -202,9 +227,9 @@ def test_killed_in_the_middle(settings: Settings, tmp_path: Path) -> None:
 
 
 class TestControlC:
-    def test_the_step_is_finished_and_saved(self, settings: Settings, tmp_path: Path) -> None:
+    def test_the_step_is_finished_and_saved(self, settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted) -> None:
         config = settings(epochs=2, evaluate_every=4, lora={"rank": 4, "dropout": 0.3})
-        whole = train(config, runs_dir=tmp_path, name="whole")
+        whole = uninterrupted(config)
         before = signal.getsignal(signal.SIGINT)
         observer = DoAt(3, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(TrainingInterrupted) as caught:
@@ -264,21 +289,29 @@ checkpoint_save_file = checkpoint.save_file
 FULL = [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")]
 
 
-@pytest.mark.parametrize("error", FULL, ids=["system", "safetensors"])
 @pytest.mark.parametrize(
-    ("room_for", "doing", "last_good"),
+    ("error", "room_for", "doing", "last_good"),
     [
-        (4, "saving the best weights, of step 4", "step-00000002"),
-        (6, "saving step 4", "step-00000002"),
-        (0, "saving the best weights, of step 2", "the start"),
+        (FULL[0], 4, "saving the best weights, of step 4", "step-00000002"),
+        (FULL[1], 4, "saving the best weights, of step 4", "step-00000002"),
+        (FULL[1], 6, "saving step 4", "step-00000002"),
+        (FULL[0], 0, "saving the best weights, of step 2", "the start"),
     ],
+    ids=["best, system", "best, safetensors", "checkpoint", "first"],
 )
 def test_full_disk(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, room_for: int, doing: str, last_good: str
+    settings: Settings,
+    tmp_path: Path,
+    uninterrupted: Uninterrupted,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    room_for: int,
+    doing: str,
+    last_good: str,
 ) -> None:
     """One best and one checkpoint are four files; whichever does not fit, the last good checkpoint survives."""
     config = settings(epochs=2, evaluate_every=2)
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save_file", FullDisk(room_for, error))
         with pytest.raises(RunError) as caught:
@@ -293,9 +326,11 @@ def test_full_disk(
     assert_equal_runs(run, whole)
 
 
-def test_full_disk_while_writing_model_or_metrics(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_while_writing_model_or_metrics(
+    settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = settings(epochs=2, evaluate_every=2)
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
 
     def full(*_: Any) -> None:
         raise FULL[0]
@@ -347,10 +382,10 @@ def test_another_number_of_threads_is_said(settings: Settings, tmp_path: Path) -
     assert any("2 threads instead of the 1" in sentence for sentence in observer.sentences)
 
 
-def test_nothing_of_a_checkpoint_may_be_missing(settings: Settings, tmp_path: Path) -> None:
+def test_nothing_of_a_checkpoint_may_be_missing(settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted) -> None:
     """The three states besides the weights matter: without any of them the resumed run would differ."""
     config = settings(epochs=2, evaluate_every=3, lora={"rank": 4, "dropout": 0.3})
-    whole = train(config, runs_dir=tmp_path, name="whole")
+    whole = uninterrupted(config)
     run = crash(config, tmp_path, "crashed", 5)
     other = crash(config.model_copy(update={"seed": 1}), tmp_path, "other", 5)
     for name in ("random.safetensors", "optimizer.safetensors"):

@@ -37,4 +37,4 @@ def demo(
     suggest(["generate", result.run.path], ["runs", "--runs-dir", result.run.path.parent])
 
 
-command = verb(demo, "", "tunesmith demo", "tunesmith demo --out /tmp/demo --epochs 1")
+command = verb(demo, "", "tunesmith demo", "tunesmith demo --out quick-demo --epochs 1")
