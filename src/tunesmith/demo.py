@@ -23,6 +23,8 @@ from tunesmith.train.train import train
 
 MODEL = "smollm2-135m-instruct"
 EPOCHS = 2.0
+LEARNING_RATE = 1e-3
+"""Twice the default: a hundred steps are few (measured: validation loss 3.28 after them, with the default 3.41)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,12 @@ def run_demo(
     for line in data.summary().splitlines():
         say(line)
     say(f"2 preview and train: LoRA on {MODEL}")
-    run = train(TrainConfig(model=MODEL, data=data.directory, epochs=epochs), runs_dir=out / "runs", name="demo", observer=observer)
+    run = train(
+        TrainConfig(model=MODEL, data=data.directory, epochs=epochs, learning_rate=LEARNING_RATE),
+        runs_dir=out / "runs",
+        name="demo",
+        observer=observer,
+    )
     say("3 evaluate: base and tuned model answer the held-out questions")
     config = EvaluateConfig(generation=GenerateConfig(max_new_tokens=96))
     report = evaluate_run(run, config, say=say, on_progress=on_progress)
