@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from tunesmith.analyze.analysis import Analysis, analyze_records, write_analysis
 from tunesmith.config import AnalyzeConfig
-from tunesmith.evaluate.evaluate import load_data_of, read_report
+from tunesmith.data.prepared import load_data_of
+from tunesmith.evaluate.evaluate import read_report
 from tunesmith.evaluate.page import render_html
 from tunesmith.evaluate.records import read_records
 from tunesmith.files import write_text

@@ -20,8 +20,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, RunError
 from tunesmith.files import read_json_lines
+from tunesmith.runs import RunDirectory
 from tunesmith.types import Example, Message
 
 SCHEMA_VERSION = 1
@@ -135,3 +136,22 @@ def example_from_record(record: Mapping[str, Any]) -> Example:
         text=record.get("text"),
         fields=record.get("fields", {}),
     )
+
+
+def load_data_of(run: RunDirectory) -> PreparedData:
+    """The data set a run was started on.
+
+    Raises:
+        RunError: it has changed since.
+        DataError: it is gone.
+    """
+    expected = run.record()["data"]
+    data = load_prepared(Path(expected["directory"]))
+    if data.fingerprint != expected["fingerprint"]:
+        raise RunError(
+            str(run.path),
+            f"the data set {data.directory} has changed since the run started (fingerprint {data.fingerprint})",
+            expected=f"fingerprint {expected['fingerprint']}: other examples may have been trained on",
+            remedy="restore the data set, or train a new run on the new one",
+        )
+    return data

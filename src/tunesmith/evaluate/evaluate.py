@@ -12,12 +12,12 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import NamedTuple
 
 from tunesmith.config import EvaluateConfig
-from tunesmith.data.prepared import PreparedData, load_prepared
+from tunesmith.data.prepared import PreparedData, load_data_of
 from tunesmith.engine.adapters import as_base
+from tunesmith.engine.loading import dtype_name
 from tunesmith.engine.score import score
 from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.page import render_html
@@ -80,25 +80,6 @@ def evaluate_run(
     return report
 
 
-def load_data_of(run: RunDirectory) -> PreparedData:
-    """The data set a run was trained on.
-
-    Raises:
-        RunError: it has changed since.
-        DataError: it is gone.
-    """
-    expected = run.record()["data"]
-    data = load_prepared(Path(expected["directory"]))
-    if data.fingerprint != expected["fingerprint"]:
-        raise RunError(
-            str(run.path),
-            f"the data set {data.directory} has changed since the run (fingerprint {data.fingerprint})",
-            expected=f"fingerprint {expected['fingerprint']}: other examples may have been trained on",
-            remedy="restore the data set, or train again on the new one",
-        )
-    return data
-
-
 def _choose(data: PreparedData, config: EvaluateConfig) -> list[Example]:
     examples = {"train": data.train, "validation": data.validation, "test": data.test}[config.split]
     if not examples:
@@ -137,9 +118,9 @@ def _answer_both(
 ) -> tuple[Answers, Answers]:
     """The tuned model's answers and the base's; an adapter is switched off, another network is loaded after the first is gone."""
     tuned = _ask(opened, rendered, config, "tuned", on_progress)
-    if opened.network is not opened.loaded.network or run.manifest()["method"] == "lora":
+    if opened.network is not opened.loaded.network:
         return _ask(opened, rendered, config, "base", on_progress, switched_off=True), tuned
-    device, dtype = opened.loaded.device.type, str(opened.loaded.dtype).removeprefix("torch.")
+    device, dtype = opened.loaded.device.type, dtype_name(opened.loaded.dtype)
     del opened
     gc.collect()
     return _ask(open_base(run, dtype=dtype, device=device), rendered, config, "base", on_progress), tuned

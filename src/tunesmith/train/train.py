@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tunesmith.config import DEFAULT_LEARNING_RATES, TrainConfig, build
-from tunesmith.data.prepared import PreparedData, load_prepared
+from tunesmith.data.prepared import PreparedData, load_data_of, load_prepared
 from tunesmith.engine.adapters import save_adapter, save_whole
 from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, dtype_name
 from tunesmith.engine.memory import peak_memory
@@ -90,8 +90,7 @@ def resume(path: Path, *, observer: Observer | None = None) -> RunDirectory:
         raise RunError(str(path), "the run is complete", expected="an interrupted run", remedy=f"continue from it with --model {path}")
     record = run.record()
     config = build(TrainConfig, record["config"], place=f"{path}/run.json")
-    data = load_prepared(config.data)
-    _refuse_changed_data(run, data, record)
+    data = load_data_of(run)
     start = recorded_start(record)
     loaded = load_start(start, config)
     renderer = stored_renderer(run, loaded.tokenizer)
@@ -174,16 +173,6 @@ def _record(config: TrainConfig, data: PreparedData, start: Start, cost: Cost) -
         "cost": cost.record(),
         "threads": torch.get_num_threads(),
     }
-
-
-def _refuse_changed_data(run: RunDirectory, data: PreparedData, record: dict[str, Any]) -> None:
-    if data.fingerprint != record["data"]["fingerprint"]:
-        raise RunError(
-            str(run.path),
-            f"the data set {data.directory} has changed since the run started (fingerprint {data.fingerprint})",
-            expected=f"fingerprint {record['data']['fingerprint']}",
-            remedy="restore the data set, or start a new run",
-        )
 
 
 def _run(task: Task, progress: Progress, start: Start, loaded: LoadedModel, data: PreparedData) -> RunDirectory:
