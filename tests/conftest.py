@@ -29,6 +29,22 @@ def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wide_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Llama with layers wide enough for four bits."""
+    from tests.tiny_models import build_tiny_llama
+
+    return build_tiny_llama(tmp_path_factory.mktemp("models") / "wide-llama", width=64)
+
+
+@pytest.fixture(scope="session")
+def wide_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Gemma with layers wide enough for four bits."""
+    from tests.tiny_models import build_tiny_gemma
+
+    return build_tiny_gemma(tmp_path_factory.mktemp("models") / "wide-gemma", width=64)
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data sets beside the repository; tests that want it skip where it is absent."""
     if not SHARED_DATA.is_dir():

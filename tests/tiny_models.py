@@ -25,8 +25,11 @@ SENTENCES = [
 ]
 
 
-def build_tiny_llama(directory: Path, *, num_layers: int = 2, seed: int = 0, context: int = 256) -> Path:
-    """Llama architecture, ChatML, no BOS added, EOS = `<|im_end|>` = PAD, as SmolLM2 has it; grouped-query heads, tied embeddings."""
+def build_tiny_llama(directory: Path, *, num_layers: int = 2, seed: int = 0, context: int = 256, width: int = 48) -> Path:
+    """Llama architecture, ChatML, no BOS added, EOS = `<|im_end|>` = PAD, as SmolLM2 has it; grouped-query heads, tied embeddings.
+
+    With a width of 64 every layer can be in four bits.
+    """
     tokenizer = _byte_level_tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -39,10 +42,10 @@ def build_tiny_llama(directory: Path, *, num_layers: int = 2, seed: int = 0, con
     fast.chat_template = CHATML
     config = LlamaConfig(
         vocab_size=len(fast),
-        hidden_size=48,
-        intermediate_size=96,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=num_layers,
-        num_attention_heads=6,
+        num_attention_heads=6 if width % 6 == 0 else 4,
         num_key_value_heads=2,
         max_position_embeddings=context,
         tie_word_embeddings=True,
@@ -54,7 +57,7 @@ def build_tiny_llama(directory: Path, *, num_layers: int = 2, seed: int = 0, con
     return _save(config, fast, directory, seed)
 
 
-def build_tiny_gemma(directory: Path, *, seed: int = 0) -> Path:
+def build_tiny_gemma(directory: Path, *, seed: int = 0, width: int = 48) -> Path:
     """Gemma 3 text architecture, a base model: BOS added, no chat template, a sliding window of 8 tokens in every other layer."""
     tokenizer = _byte_level_tokenizer(["<pad>", "<eos>", "<bos>", "<unk>"])
     tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", pair="<bos> $A <bos>:1 $B:1", special_tokens=[("<bos>", 2)])
@@ -68,8 +71,8 @@ def build_tiny_gemma(directory: Path, *, seed: int = 0) -> Path:
     )
     config = Gemma3TextConfig(
         vocab_size=len(fast),
-        hidden_size=48,
-        intermediate_size=96,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=1,

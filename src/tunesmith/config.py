@@ -12,15 +12,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tunesmith.errors import ConfigError
 
-Method = Literal["lora", "full", "freeze"]
+Method = Literal["lora", "qlora", "full", "freeze"]
 
-DEFAULT_LEARNING_RATES: Mapping[str, float] = {"lora": 5e-4, "freeze": 1e-4, "full": 5e-5}
+ADAPTER_METHODS: tuple[Method, ...] = ("lora", "qlora")
+"""Those that leave the base model as it is and train adapters beside it."""
+
+DEFAULT_LEARNING_RATES: Mapping[str, float] = {"lora": 5e-4, "qlora": 5e-4, "freeze": 1e-4, "full": 5e-5}
 """By method, for models under a billion parameters. LoRA wants about ten times the rate of full fine-tuning
 (Schulman et al., "LoRA Without Regret", 2025, section on learning rate)."""
+
+
+LEARNING_RATE_FACTORS: Mapping[str, float] = {"sft": 1.0, "dpo": 0.1, "kto": 0.2, "orpo": 0.5}
+"""By objective, times the rate of the method. DPO moves the log-probability of whole answers at once, and at rates of
+supervised training it soon pushes the chosen answers down as well: its authors train with 1e-6 (Rafailov et al. 2023,
+appendix B), Tulu 3 with a tenth of its supervised rate (Lambert et al. 2024, arXiv:2411.15124). KTO wants two to ten times
+DPO's rate (Ethayarajh et al. 2024, arXiv:2402.01306), of which this is the careful end. ORPO is supervised training with
+a penalty (Hong et al. 2024, arXiv:2403.07691, use 8e-6 where DPO had 5e-6), which asks for some caution."""
+
+DEFAULT_BETAS: Mapping[str, float] = {"dpo": 0.1, "kto": 0.1}
+"""By objective: what Rafailov et al. 2023 (appendix B) train with, and Ethayarajh et al. 2024 mostly."""
 
 
 class Settings(BaseModel):
@@ -38,6 +52,12 @@ class PrepareConfig(Settings):
     """Column holding the right answer; None recognises it."""
     input_key: str | None = None
     """Column holding extra input that follows the prompt (Alpaca's `input`); None recognises it."""
+    chosen_key: str | None = None
+    """Column holding the better answer of a preference pair; None recognises it."""
+    rejected_key: str | None = None
+    """Column holding the worse answer of a preference pair; None recognises it."""
+    label_key: str | None = None
+    """Column telling whether the answer is desirable (true or false, 1 or 0); None recognises it."""
     template: str = "auto"
     """Prompt template: a name, a file, or `auto` (the model's own chat template, else `qa`)."""
     test_fraction: float = Field(default=0.1, ge=0, lt=1)
@@ -63,14 +83,18 @@ class PrepareConfig(Settings):
 class LoraConfig(Settings):
     """Low-rank adaptation (Hu et al. 2021, arXiv:2106.09685)."""
 
-    rank: int = Field(default=16, ge=1)
-    """Inner dimension of the update B·A."""
-    alpha: float = Field(default=32.0, gt=0)
-    """The update is scaled by alpha / rank."""
+    rank: int | None = Field(default=None, ge=1)
+    """Inner dimension of the update B·A; None chooses by the number of examples (see tunesmith.train.defaults)."""
+    alpha: float | None = Field(default=None, gt=0)
+    """The update is scaled by alpha / rank, with `rslora` by alpha / sqrt(rank); None is 32 for every rank, with `rslora` 2 sqrt(rank)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the adapter's inputs zeroed in training."""
     targets: str = "all-linear"
     """`all-linear`, or comma-separated module names such as `q_proj,v_proj`."""
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank), so that large ranks learn as fast as small ones (Kalajdzievski 2023, arXiv:2312.03732)."""
+    dora: bool = False
+    """Train a magnitude for each output beside the low-rank direction (DoRA, Liu et al. 2024, arXiv:2402.09353)."""
 
 
 class TrainConfig(Settings):
@@ -81,7 +105,22 @@ class TrainConfig(Settings):
     data: Path
     """A directory written by `tunesmith prepare`."""
     method: Method = "lora"
-    """What trains: low-rank adapters, everything, or the last layers only."""
+    """What trains: low-rank adapters, adapters on a base in four bits, everything, or the last layers only."""
+    objective: Literal["auto", "sft", "dpo", "kto", "orpo"] = "auto"
+    """What is learnt: right answers (`sft`), the better answer of pairs (`dpo`, `orpo`), or which answers are desirable
+    (`kto`). `auto` is by the data: pairs `dpo`, labelled answers `kto`, everything else `sft`."""
+    dpo_loss: Literal["sigmoid", "ipo"] = "sigmoid"
+    """For `dpo`: logistic (Rafailov et al. 2023, arXiv:2305.18290, eq. 7) or squared (IPO, Azar et al. 2023,
+    arXiv:2310.12036, eq. 17, log-ratios averaged over an answer's tokens)."""
+    beta: float | None = Field(default=None, gt=0)
+    """For `dpo` and `kto`: how dear it is to leave the starting model, in reward per nat of log-ratio (IPO's tau). None
+    chooses by objective (see DEFAULT_BETAS)."""
+    desirable_weight: float = Field(default=1.0, gt=0)
+    """For `kto`: weight of desirable answers (lambda_D of Ethayarajh et al. 2024, arXiv:2402.01306, eq. 8)."""
+    undesirable_weight: float = Field(default=1.0, gt=0)
+    """For `kto`: weight of undesirable answers (lambda_U)."""
+    orpo_lambda: float = Field(default=0.1, ge=0)
+    """For `orpo`: weight of the odds-ratio loss beside the supervised one (Hong et al. 2024, arXiv:2403.07691, eq. 6)."""
     template: str = "auto"
     """Prompt template; `auto` takes the data set's, and if that is `auto` too the model's chat template, else `qa`."""
     max_length: int | None = Field(default=None, ge=8)
@@ -89,21 +128,29 @@ class TrainConfig(Settings):
     over_length: Literal["refuse", "drop", "cut"] = "refuse"
     """Examples over `max_length`: refuse to train, leave them out, or cut the end of the prompt's text (never the answer)."""
     lora: LoraConfig = LoraConfig()
+    new_tokens: tuple[str, ...] = ()
+    """Tokens to add to the vocabulary; their embeddings (and rows of the output head) train with every method."""
     trainable_layers: int = Field(default=4, ge=1)
     """For `freeze`: how many of the last layers train."""
-    epochs: float = Field(default=3.0, gt=0)
-    """Passes over the training split."""
+    epochs: float | None = Field(default=None, gt=0)
+    """Passes over the training split; None chooses by the number of examples (see tunesmith.train.defaults)."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many optimiser updates; None lets `epochs` decide."""
-    examples_per_step: int = Field(default=8, ge=1)
-    """Examples in one optimiser update."""
+    examples_per_step: int | None = Field(default=None, ge=1)
+    """Examples in one optimiser update; None chooses by method and number of examples (see tunesmith.train.defaults)."""
     tokens_per_step: int | None = Field(default=None, ge=1)
     """Fill a step up to this many tokens instead of counting examples; None counts examples."""
     tokens_per_micro_batch: int | None = Field(default=None, ge=1)
     """Most tokens in one forward and backward; a step with more accumulates gradients over several. None means 1,024
     on a CPU and 16,384 on a GPU."""
+    share_prefixes: bool = True
+    """Compute what several examples of a micro-batch begin with (a system message, a template's first words, a pair's
+    prompt) once. Changes time and memory, not the result beyond rounding."""
+    cache_activations: bool = True
+    """For `freeze`: compute what enters the first trained layer once and reuse it in every epoch, in memory or on disk as there
+    is room. Changes time, not the result beyond rounding."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """Peak; None chooses by method (see DEFAULT_LEARNING_RATES)."""
+    """Peak; None chooses by method and objective (see DEFAULT_LEARNING_RATES, LEARNING_RATE_FACTORS)."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls from its peak to zero after the warm-up."""
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
@@ -126,6 +173,15 @@ class TrainConfig(Settings):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Compute type; `auto` is bfloat16 where the device has it natively. Trained weights are always kept in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    estimate: bool = True
+    """Measure a few micro-batches before a run of twenty steps or more: say its time and memory, refuse what cannot fit."""
+
+    @field_validator("new_tokens")
+    @classmethod
+    def _are_tokens(cls, tokens: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not token or token != token.strip() for token in tokens) or len(set(tokens)) < len(tokens):
+            raise ValueError("different tokens, none of them empty or with spaces around it")
+        return tokens
 
 
 class GenerateConfig(Settings):
@@ -141,10 +197,25 @@ class GenerateConfig(Settings):
     """Sample from the smallest set of tokens with this much probability (nucleus sampling, Holtzman et al. 2020)."""
     top_k: int | None = Field(default=None, ge=1)
     """Sample from this many most likely tokens; None allows all."""
+    min_p: float = Field(default=0.0, ge=0, lt=1)
+    """Sample from tokens at least this fraction as likely as the likeliest (Nguyen et al. 2024, arXiv:2407.01082)."""
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    """Above 1, tokens of the prompt and of the completion so far become less likely (Keskar et al. 2019, arXiv:1909.05858)."""
+    stop: tuple[str, ...] = ()
+    """A completion ends before the first of these strings."""
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    """Log-probabilities of each new token and of this many likeliest ones in its place; None gives none."""
     seed: int = 0
     """Of the sampling."""
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=64, ge=1)
     """Prompts decoded together. Never changes the greedy text in float32."""
+
+    @field_validator("stop")
+    @classmethod
+    def _stops_at_something(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value):
+            raise ValueError("stop strings must not be empty")
+        return value
 
 
 class EvaluateConfig(Settings):

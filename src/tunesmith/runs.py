@@ -6,6 +6,8 @@ runs/faq-smollm2/
   preflight.json      what the rendering check saw
   metrics.jsonl       append-only: one line a step, one a validation
   renderer.json       template and fingerprint that generation and serving must match
+  reference/          for DPO and KTO: what the starting model said of the answers
+  activations.json    for freeze: whether what the frozen layers compute is reused; activations.bin while it trains
   checkpoints/step-00000040/   all that resuming needs
   best/step-00000040/          trained weights at the best validation loss
   model/              the result: a PEFT adapter, or a folder `from_pretrained` loads
@@ -22,13 +24,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from tunesmith.errors import RunError
 from tunesmith.files import read_json_lines, remove_leftovers, write_json, write_text
@@ -58,6 +62,14 @@ class RunDirectory:
     @property
     def best_dir(self) -> Path:
         return self.path / "best"
+
+    @property
+    def reference_dir(self) -> Path:
+        return self.path / "reference"
+
+    @property
+    def activations_file(self) -> Path:
+        return self.path / "activations.bin"
 
     @property
     def model_dir(self) -> Path:
@@ -118,6 +130,14 @@ class RunDirectory:
     def write_preflight(self, values: Mapping[str, Any]) -> None:
         write_json(self.path / "preflight.json", values)
 
+    def activations_record(self) -> dict[str, Any] | None:
+        """What was decided about reusing activations; None where nothing was."""
+        file = self.path / "activations.json"
+        return _read_record(file) if file.is_file() else None
+
+    def write_activations_record(self, values: Mapping[str, Any]) -> None:
+        write_json(self.path / "activations.json", {"schema_version": SCHEMA_VERSION, **values})
+
     def append_metrics(self, values: Mapping[str, Any]) -> None:
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
@@ -137,6 +157,28 @@ class RunDirectory:
 
     def checkpoint_path(self, step: int) -> Path:
         return self.checkpoints_dir / f"step-{step:08d}"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Train in this run as the only process that does; the system lets go of the lock when the process dies.
+
+        Raises:
+            RunError: another process is at it.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunError(
+                str(self.path),
+                "another process is training in this run",
+                expected="one at a time",
+                remedy="wait for it to end, or stop it with Ctrl-C",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def remove_leftovers(self) -> None:
         """Clear away what a killed process left half-written. Call when going on with the run."""
@@ -228,11 +270,18 @@ def is_run(path: str | Path) -> bool:
 
 
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
-    """Runs in `runs_dir`, oldest first."""
+    """Runs in `runs_dir`, oldest first; those whose record cannot be read come before all."""
     if not runs_dir.is_dir():
         return []
     runs = [RunDirectory(path) for path in runs_dir.iterdir() if is_run(path)]
-    return sorted(runs, key=lambda run: (run.record()["created"], run.name))
+    return sorted(runs, key=lambda run: (_created(run), run.name))
+
+
+def _created(run: RunDirectory) -> str:
+    try:
+        return str(run.record()["created"])
+    except RunError:  # of a newer version: one run must not hide the others
+        return ""
 
 
 def default_name(data: Path, model: str) -> str:

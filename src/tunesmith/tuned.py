@@ -16,10 +16,11 @@ import peft
 from transformers import PreTrainedModel
 
 from tunesmith import assets
-from tunesmith.config import GenerateConfig
+from tunesmith.config import ADAPTER_METHODS, GenerateConfig
 from tunesmith.engine.adapters import load_adapter
-from tunesmith.engine.generate import generate
-from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model
+from tunesmith.engine.generation.generate import generate
+from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model, weights_fingerprint
+from tunesmith.engine.vocabulary import add_new_tokens
 from tunesmith.errors import DataError, RunError
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, is_run, open_run
@@ -107,11 +108,13 @@ def open_model(
 
 
 def open_tuned(run: RunDirectory, *, dtype: str = "auto", device: str = "auto") -> OpenedModel:
-    """Open what a run produced, checking its renderer's fingerprint."""
+    """Open what a run produced, checking its renderer's fingerprint.
+
+    An adapter is put on the base it was trained on: of `qlora` the same four-bit weights, whatever `dtype` is.
+    """
     manifest = run.manifest()
-    record = run.record()
-    if manifest["method"] == "lora":
-        loaded = load(base_directory(record), dtype=dtype, device=device)
+    if manifest["method"] in ADAPTER_METHODS:
+        loaded = _load_base(run.record(), dtype=dtype, device=device)
         network: PreTrainedModel | peft.PeftModel = load_adapter(loaded.network, run.model_dir).eval()
     else:
         loaded = load(run.model_dir, dtype=dtype, device=device)
@@ -121,13 +124,24 @@ def open_tuned(run: RunDirectory, *, dtype: str = "auto", device: str = "auto") 
 
 
 def open_base(run: RunDirectory, *, dtype: str = "auto", device: str = "auto") -> OpenedModel:
-    """Open the model a run started from, with the run's renderer: the same prompts, token for token."""
-    record = run.record()
-    loaded = load(base_directory(record), dtype=dtype, device=device)
+    """Open the model a run started from, with the run's renderer: the same prompts, token for token.
+
+    New tokens have the rows they had before the first step, and the base of a `qlora` run is in four bits, as in training:
+    what the comparison with the tuned model shows is the training, not the rounding.
+    """
+    loaded = _load_base(run.record(), dtype=dtype, device=device)
     trained_on_text = run.manifest()["trained_on_text"]
     return OpenedModel(
         loaded=loaded, network=loaded.network, renderer=stored_renderer(run, loaded.tokenizer), trained_on_text=trained_on_text
     )
+
+
+def _load_base(record: Mapping[str, Any], *, dtype: str, device: str) -> LoadedModel:
+    """The base model of a run, with the run's new tokens."""
+    config = record["config"]
+    loaded = load(base_directory(record), dtype=dtype, device=device, quantize=config["method"] == "qlora")
+    add_new_tokens(loaded, config.get("new_tokens", ()))  # runs of earlier versions have no such setting
+    return loaded
 
 
 def base_directory(record: Mapping[str, Any]) -> Path:
@@ -135,10 +149,20 @@ def base_directory(record: Mapping[str, Any]) -> Path:
 
     Raises:
         AssetError: the folder the run names is gone and the model cannot be had again.
+        RunError: the weights in it are not those of the run.
     """
-    directory = Path(record["model"]["directory"])
+    model = record["model"]
+    directory = Path(model["directory"])
     if not directory.is_dir():
-        directory = assets.resolve_model(record["model"]["reference"]).directory
+        directory = assets.resolve_model(model["reference"]).directory
+    expected = model.get("weights")  # runs of earlier versions did not note it
+    if expected and (found := weights_fingerprint(directory)) != expected:
+        raise RunError(
+            str(directory),
+            f"the base model's weights have changed since the run started (fingerprint {found})",
+            expected=f"fingerprint {expected}",
+            remedy="restore the folder's safetensors files, or train again",
+        )
     return directory
 
 
@@ -160,7 +184,7 @@ def stored_renderer(run: RunDirectory, tokenizer: Any) -> Renderer:
     return renderer
 
 
-def load(directory: Path, *, dtype: str, device: str) -> LoadedModel:
+def load(directory: Path, *, dtype: str, device: str, quantize: bool = False) -> LoadedModel:
     """Load with the choices of the command line."""
     chosen = choose_device(device)  # type: ignore[arg-type]
-    return load_model(directory, dtype=choose_dtype(dtype, chosen), device=chosen)  # type: ignore[arg-type]
+    return load_model(directory, dtype=choose_dtype(dtype, chosen), device=chosen, quantize=quantize)  # type: ignore[arg-type]

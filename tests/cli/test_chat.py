@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Tunesmith, Workspace
-from tunesmith.cli.chat import chat, stream, whole_pieces
+from tunesmith.cli.chat import chat, stream
 from tunesmith.config import GenerateConfig
 from tunesmith.tuned import OpenedModel, open_model
 from tunesmith.types import Message
@@ -18,26 +18,6 @@ from tunesmith.types import Message
 @pytest.fixture(scope="session")
 def opened(tiny_llama: Path) -> OpenedModel:
     return open_model(tiny_llama, dtype="float32", device="cpu")
-
-
-def bytes_as_tokens(ids: list[int]) -> str:
-    """A tokenizer whose tokens are bytes."""
-    return bytes(ids).decode("utf-8", "replace")
-
-
-def test_characters_are_held_back_until_they_are_whole() -> None:
-    text = "Tür €5 👍!"
-    pieces = list(whole_pieces(text.encode(), bytes_as_tokens))
-    assert "".join(pieces) == text
-    assert pieces == list(text)
-
-
-def test_a_character_that_is_never_finished_comes_at_the_end() -> None:
-    assert list(whole_pieces("é".encode()[:1], bytes_as_tokens)) == ["\ufffd"]
-
-
-def test_nothing_is_written_for_nothing() -> None:
-    assert list(whole_pieces([], bytes_as_tokens)) == []
 
 
 def test_streamed_is_what_is_generated_at_once(opened: OpenedModel) -> None:

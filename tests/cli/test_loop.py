@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,24 @@ def test_runs_in_a_narrow_terminal(
     assert row.startswith(f"{workspace.run.relative_to(workspace.run.parents[1])} ")
     if columns >= 80:
         assert max(len(head), len(row)) <= columns
+
+
+def test_a_run_of_a_newer_version_does_not_hide_the_others(tunesmith: Tunesmith, workspace: Workspace) -> None:
+    newer = workspace.run.parent / "newer"
+    newer.mkdir()
+    (newer / "run.json").write_text('{"schema_version": 99, "surprise": true}', encoding="utf-8")
+    try:
+        result = succeed(tunesmith("runs"))
+        _, unreadable, row = result.stdout.splitlines()
+        assert unreadable.split()[0] == "runs/newer"
+        assert "unreadable" in unreadable
+        assert row.startswith("runs/faq ")
+        assert "schema version 99; expected at most 1" in " ".join(result.stderr.split())
+        document = succeed(tunesmith("runs", "--json")).document
+        assert [(run["path"], run["state"]) for run in document["runs"]] == [("runs/newer", "unreadable"), ("runs/faq", "complete")]
+        assert "install a newer tunesmith" in document["runs"][0]["note"]
+    finally:
+        shutil.rmtree(newer)
 
 
 def test_no_runs(tunesmith: Tunesmith) -> None:

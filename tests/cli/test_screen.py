@@ -38,6 +38,7 @@ def step(number: int, *, loss: float = 2.0, supervised: int = 50) -> dict[str, A
         "learning_rate": 5e-4,
         "num_tokens": 100,
         "num_supervised": supervised,
+        "num_terms": supervised,
         "seconds": 0.5,
         "memory_bytes": 1_450_000_000,
     }
@@ -59,6 +60,14 @@ def test_pace() -> None:
     assert pace.figures(step(5)) == "epoch 0.05  loss 2.000  lr 5.0e-04  200 tok/s  1.45 GB  9 min left"
     assert "loss 3.000" in pace.figures(step(6, loss=4.0))
     assert "loss 5.000" in pace.figures(step(7, loss=7.0, supervised=100))  # (2·50 + 4·50 + 7·100) / 200
+
+
+def test_pace_of_a_preference_objective() -> None:
+    pace = Pace(num_steps=14, first_step=4)
+    first = {**step(5), "num_terms": 2, "reward_accuracy": 0.5, "reward_margin": 0.25, "kl": 1.0}
+    assert "loss 2.000  accuracy 50%  margin 0.250  kl 1.00  lr" in pace.figures(first)
+    second = {**step(6, loss=5.0), "num_terms": 4, "reward_accuracy": 1.0, "kl": 4.0}
+    assert "loss 4.000  accuracy 83%  kl 3.00  lr" in pace.figures(second), "a mean over examples, not over steps"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.columns import Layout, recognise
+from tunesmith.data.columns import recognise
+from tunesmith.data.layouts import Layout
 from tunesmith.data.readers import rows_from_records
 from tunesmith.errors import DataError
 
@@ -37,7 +38,6 @@ def refused(*columns: str, **keys: str) -> DataError:
         ("text url timestamp", "text -> raw text, every token supervised", "text"),
         ("id question answer", "question -> prompt, answer -> completion (question/answer)", "prompt-completion"),
         ("instruction input output answer", "instruction + input -> prompt, output -> completion (Alpaca)", "prompt-completion"),
-        ("instruction input output chosen rejected", "instruction + input -> prompt, output -> completion (Alpaca)", "prompt-completion"),
     ],
 )
 def test_recognised(columns: str, words: str, kind: str) -> None:

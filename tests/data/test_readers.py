@@ -258,9 +258,9 @@ def test_missing_file_suggests_its_neighbours(tmp_path: Path) -> None:
 
 
 def test_unknown_suffix_lists_the_known_ones(tmp_path: Path) -> None:
-    error = refused(write(tmp_path / "book.txt", "Call me Ishmael."))
-    assert error.found == "files of the kind '.txt' are not read"
-    assert error.expected == "one of .jsonl, .ndjson, .json, .csv, .tsv, .parquet"
+    error = refused(write(tmp_path / "book.docx", "Call me Ishmael."))
+    assert error.found == "files of the kind '.docx' are not read"
+    assert error.expected == "one of .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .txt"
     assert "has no suffix" in refused(write(tmp_path / "book", "x")).found
 
 

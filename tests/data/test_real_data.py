@@ -42,7 +42,30 @@ from tunesmith.errors import DataError
         (
             "preference/llamafactory_kto_en_demo.json",
             {},
-            ["read 300 rows from llamafactory_kto_en_demo.json: messages -> conversation (OpenAI messages)", "kept 300"],
+            [
+                "read 300 rows from llamafactory_kto_en_demo.json: messages -> conversation, label -> desirable or not (OpenAI messages)",
+                "kept 300 judged answers (150 desirable, 150 not)",
+            ],
+        ),
+        (
+            "preference/rasbt_instruction_data_with_preference_1100.json",
+            {"on_invalid": "drop"},
+            [
+                "read 1,100 rows from rasbt_instruction_data_with_preference_1100.json: instruction + input -> prompt, "
+                "chosen -> better answer, rejected -> worse answer (Alpaca preference pairs)",
+                "kept 1,094 preference pairs, dropped 6 rows (6 chosen equals rejected)",
+                "train 930, validation 55, test 109 (seed 0)",
+                "note: rasbt_instruction_data_with_preference_1100.json: not used: output (the right answer is chosen)",
+            ],
+        ),
+        (
+            "text/tinyshakespeare.txt",
+            {},
+            [
+                "read 1 row from tinyshakespeare.txt: text -> raw text, every token supervised",
+                "kept 1 document, cut into 195 passages",
+                "train 1, validation 64, test 130 (consecutive passages)",
+            ],
         ),
         (
             "sft/banking77_test.csv",
@@ -80,3 +103,37 @@ def test_banking_asks_for_its_columns(shared_data: Path, tmp_path: Path) -> None
 def test_templated_copy_stops_at_its_empty_answer(shared_data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"lamini_docs_templated.jsonl:424: the completion \(column 'answer'\) is empty"):
         prepare([shared_data / "sft" / "lamini_docs_templated.jsonl"], tmp_path / "out", PrepareConfig())
+
+
+def test_pairs_that_are_none_stop_with_their_place(shared_data: Path, tmp_path: Path) -> None:
+    file = shared_data / "preference" / "rasbt_instruction_data_with_preference_1100.json"
+    with pytest.raises(DataError, match=r"1100\.json#123: chosen and rejected are both .* the first of 6 unusable rows out of 1,100"):
+        prepare([file], tmp_path / "out", PrepareConfig())
+
+
+def test_the_first_pair_and_the_first_judged_answer(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "preference"
+    whole = {"test_fraction": 0, "validation_fraction": 0}
+    config = PrepareConfig(on_invalid="drop", **whole)
+    pair = prepare([folder / "rasbt_instruction_data_with_preference_1100.json"], tmp_path / "pairs", config).train[0]
+    assert pair.source == "rasbt_instruction_data_with_preference_1100.json#1"
+    assert pair.prompt == "Evaluate the following phrase by transforming it into the spelling given.\n\nfreind --> friend"
+    assert pair.reference == 'The spelling of the given phrase "freind" is incorrect, the correct spelling is "friend".'
+    assert (
+        pair.rejected == 'The spelling of the given phrase "freind" is flat out wrong, get it together, the correct spelling is "friend".'
+    )
+    judged = prepare([folder / "llamafactory_kto_en_demo.json"], tmp_path / "judged", PrepareConfig(**whole)).train[0]
+    assert judged.label is True
+    assert judged.prompt.startswith("The Federal Trade Commission is going after spyware")
+    assert judged.reference.startswith("Ooh ooh ah ah!")
+
+
+def test_passages_of_a_book_are_the_book(shared_data: Path, tmp_path: Path) -> None:
+    file = shared_data / "text" / "tinyshakespeare.txt"
+    prepared = prepare([file], tmp_path / "out", PrepareConfig())
+    text = file.read_text(encoding="utf-8")
+    assert "".join(one.text or "" for one in (*prepared.train, *prepared.validation, *prepared.test)) == text
+    assert len(prepared.train[0].text or "") == pytest.approx(0.85 * len(text), rel=0.01)
+    lines = text.split("\n")
+    for one in prepared.test:
+        assert (one.text or "").startswith(lines[int(one.source.partition(":")[2]) - 1])

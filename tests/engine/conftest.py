@@ -43,9 +43,18 @@ def network(loaded: LoadedModel) -> PreTrainedModel:
     return copy.deepcopy(loaded.network)
 
 
-@pytest.fixture(params=["batched", "fused"])
+@pytest.fixture
+def in_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention in plain torch, also where the native kernel could do it."""
+    monkeypatch.setattr("tunesmith.engine.attention.native.usable", lambda *tensors: False)
+
+
+@pytest.fixture(params=["as it comes", "batched", "fused"])
 def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both attention paths: short segments in batched products, long ones (here: over 6 tokens) in the fused kernel."""
+    """All attention paths: the native kernel where there is one; short segments in batched products, long ones (here: over
+    6 tokens) in the fused kernel."""
+    if request.param != "as it comes":
+        request.getfixturevalue("in_buckets")
     if request.param == "fused":
-        monkeypatch.setattr("tunesmith.engine.attention.LONG_SEGMENT", 6)
+        monkeypatch.setattr("tunesmith.engine.bucket_attention.LONG_SEGMENT", 6)
     return str(request.param)

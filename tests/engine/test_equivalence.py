@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tests.engine import reference
+from tests.engine.architectures import relatives
 from tests.samples import random_examples, rendered
 from tunesmith.config import LoraConfig
 from tunesmith.engine.adapters import add_lora
@@ -18,6 +19,7 @@ from tunesmith.engine.attention import attending_by_segments
 from tunesmith.engine.loading import LoadedModel
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import build_pack, plan_packs
+from tunesmith.engine.parity import packs_faithfully
 from tunesmith.engine.score import mean_loss, score
 from tunesmith.train.start import _checkpoint_activations
 from tunesmith.types import RenderedExample
@@ -29,8 +31,9 @@ LENGTHS = [60, *range(1, 60, 2), 8, 9, 7, 16, 16, 16, 33]
 def packed_gradients(network: PreTrainedModel, examples: Sequence[RenderedExample], max_tokens: int, owner: nn.Module) -> dict[str, Tensor]:
     """Gradients of the mean loss over all examples, in packs of at most `max_tokens`."""
     weight = 1 / sum(sum(e.supervised[1:]) for e in examples)
+    assert packs_faithfully(network), "padded batches would pass any of these tests"
     with attending_by_segments(network):
-        for members in plan_packs([len(e.token_ids) for e in examples], max_tokens):
+        for members in plan_packs([e.token_ids for e in examples], max_tokens):
             pack_loss(network, build_pack(examples, members, network.device), weight=weight).total.backward()
     return reference.gradients(owner)
 
@@ -53,7 +56,7 @@ def test_packed_equals_unpacked(network: PreTrainedModel, attention: str, max_to
 
 def test_packed_equals_unpacked_for_an_adapter(network: PreTrainedModel, attention: str) -> None:
     torch.manual_seed(0)
-    adapted = add_lora(network, LoraConfig(rank=4), "base")
+    adapted = add_lora(network, LoraConfig(rank=4, alpha=8), "base")
     with torch.no_grad():
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
@@ -63,6 +66,37 @@ def test_packed_equals_unpacked_for_an_adapter(network: PreTrainedModel, attenti
     expected = reference.gradients(adapted)
     assert all("lora_" in name for name in expected)
     reference.assert_same_gradients(packed_gradients(network, examples, 200, adapted), expected)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("max_tokens", [10_000, 130, 1], ids=["one pack", "several packs", "each by itself"])
+def test_shared_prefixes_change_nothing(network: PreTrainedModel, attention: str, method: str, max_tokens: int) -> None:
+    """Loss and gradients, of all weights and of an adapter, however the examples fall into micro-batches."""
+    owner: nn.Module = network
+    if method == "lora":
+        torch.manual_seed(0)
+        owner = add_lora(network, LoraConfig(rank=4, alpha=8), "base")
+        with torch.no_grad():
+            for name, parameter in owner.named_parameters():
+                if "lora_B" in name:
+                    parameter.normal_(std=0.1)
+    examples = relatives(network.config.vocab_size)
+    reference.mean_loss(owner, examples).backward()
+    expected = reference.gradients(owner)
+    reference.assert_same_gradients(packed_gradients(network, examples, max_tokens, owner), expected)
+    for example, loss in zip(examples, score(network, examples, tokens_per_pack=max_tokens), strict=True):
+        assert loss.total == pytest.approx(reference.total_nats(owner, example), rel=2e-5, abs=1e-5)
+
+
+def test_what_stands_below_a_shared_prefix_does_not_leak(network: PreTrainedModel, attention: str) -> None:
+    """Bit for bit: an ending does not see its sister, and a prefix not what follows it."""
+    prefix = random_examples([30], network.config.vocab_size)[0].token_ids
+    first, second, other = (random_examples([9], network.config.vocab_size, seed=seed)[0].token_ids for seed in (1, 2, 3))
+    flags = [True] * 39
+    before = score(network, [rendered((*prefix, *first), flags), rendered((*prefix, *second), flags)])
+    after = score(network, [rendered((*prefix, *first), flags), rendered((*prefix, *other), flags)])
+    assert before[0] == after[0]
+    assert before[1] != after[1]
 
 
 def test_nothing_leaks_between_examples(network: PreTrainedModel, attention: str) -> None:
@@ -138,37 +172,3 @@ def test_the_networks_own_attention_comes_back(network: PreTrainedModel) -> None
     with pytest.raises(RuntimeError, match="stop"):
         fail_inside()
     assert network.config._attn_implementation == before
-
-
-ARCHITECTURES = {
-    "gemma2": {
-        "head_dim": 8,
-        "sliding_window": 8,
-        "query_pre_attn_scalar": 8,
-        "final_logit_softcapping": 3.0,
-        "attn_logit_softcapping": 2.0,
-    },
-    "cohere": {"logit_scale": 0.3},
-    "granite": {"logits_scaling": 4.0, "residual_multiplier": 0.5, "embedding_multiplier": 3.0, "attention_multiplier": 0.3},
-    "phi": {},  # a bias in the output layer
-    "qwen2": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
-    "qwen3": {"head_dim": 8},
-    "mistral": {"sliding_window": 8},
-    "olmo2": {},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 128, "attn_pdrop": 0.0},
-}
-
-
-@pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_other_architectures(kind: str, attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Soft caps, logit scales, biases, tied and untied heads, learnt positions; with chunks of three logit rows."""
-    monkeypatch.setattr("tunesmith.engine.loss.CHUNK_BYTES", 4 * 100 * 3)
-    network = reference.tiny(kind, **ARCHITECTURES[kind])
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if "bias" in name:
-                parameter.normal_(std=0.5)
-    examples = random_examples([40, 30, 17, 9, 8, 2, 1], 100)
-    reference.mean_loss(network, examples).backward()
-    expected = reference.gradients(network)
-    reference.assert_same_gradients(packed_gradients(network, examples, 60, network), expected, tolerance=5e-4)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.engine import reference
-from tunesmith.engine.loss import _ChunkedCrossEntropy, output_head
+from tunesmith.engine.loss import _SummedCrossEntropy, output_head
 
 ROWS, VOCABULARY, WIDTH = 10, 50, 8
 
@@ -36,7 +36,7 @@ def test_chunked_equals_plain(
     inputs = [tensor for tensor in (hidden, weight, bias) if tensor is not None]
     expected = plain(hidden, weight, bias, scale, softcap, labels)
     expected_gradients = torch.autograd.grad(0.125 * 3 * expected, inputs)
-    total, nats = _ChunkedCrossEntropy.apply(hidden, weight, bias, scale, softcap, labels, 0.125)
+    total, nats = _SummedCrossEntropy.apply(hidden, weight, bias, scale, softcap, labels, 0.125)
     found_gradients = torch.autograd.grad(3 * total, inputs)
     assert float(total.detach()) == pytest.approx(0.125 * float(expected.detach()), rel=1e-5)
     assert float(nats.sum()) == pytest.approx(float(expected.detach()), rel=1e-5)
@@ -50,7 +50,7 @@ def test_only_what_trains_gets_a_gradient(trained: str) -> None:
     hidden, weight, bias = torch.randn(ROWS, WIDTH), torch.randn(VOCABULARY, WIDTH), torch.randn(VOCABULARY)
     labels = torch.randint(VOCABULARY, (ROWS,))
     chosen = {"hidden": hidden, "weight": weight, "bias": bias}[trained].requires_grad_()
-    total, _ = _ChunkedCrossEntropy.apply(hidden, weight, bias, 1.0, None, labels, 1.0)
+    total, _ = _SummedCrossEntropy.apply(hidden, weight, bias, 1.0, None, labels, 1.0)
     (found,) = torch.autograd.grad(total, [chosen])
     (wanted,) = torch.autograd.grad(plain(hidden, weight, bias, 1.0, None, labels), [chosen])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
@@ -59,14 +59,14 @@ def test_only_what_trains_gets_a_gradient(trained: str) -> None:
 def test_no_gradient_no_cost() -> None:
     torch.manual_seed(0)
     hidden, weight, labels = torch.randn(ROWS, WIDTH), torch.randn(VOCABULARY, WIDTH), torch.randint(VOCABULARY, (ROWS,))
-    total, nats = _ChunkedCrossEntropy.apply(hidden, weight, None, 1.0, None, labels, 1.0)
+    total, nats = _SummedCrossEntropy.apply(hidden, weight, None, 1.0, None, labels, 1.0)
     assert not total.requires_grad
     torch.testing.assert_close(nats, functional.cross_entropy(hidden @ weight.T, labels, reduction="none"))
 
 
 def test_extreme_logits_stay_finite() -> None:
     hidden, weight = torch.full((2, 1), 1e4, requires_grad=True), torch.tensor([[1.0], [-1.0], [0.0]])
-    total, nats = _ChunkedCrossEntropy.apply(hidden, weight, None, 1.0, None, torch.tensor([0, 1]), 1.0)
+    total, nats = _SummedCrossEntropy.apply(hidden, weight, None, 1.0, None, torch.tensor([0, 1]), 1.0)
     total.backward()
     assert nats.tolist() == [0.0, 20_000.0]
     assert torch.isfinite(hidden.grad).all()
@@ -74,7 +74,7 @@ def test_extreme_logits_stay_finite() -> None:
 
 def test_no_supervised_token_is_no_loss() -> None:
     hidden, weight = torch.zeros(0, WIDTH, requires_grad=True), torch.randn(VOCABULARY, WIDTH, requires_grad=True)
-    total, nats = _ChunkedCrossEntropy.apply(hidden, weight, None, 1.0, None, torch.zeros(0, dtype=torch.long), 1.0)
+    total, nats = _SummedCrossEntropy.apply(hidden, weight, None, 1.0, None, torch.zeros(0, dtype=torch.long), 1.0)
     total.backward()
     assert float(total.detach()) == 0.0
     assert len(nats) == 0
@@ -85,7 +85,7 @@ def test_bfloat16_gradients_are_close() -> None:
     torch.manual_seed(0)
     hidden, weight, labels = torch.randn(64, WIDTH), torch.randn(VOCABULARY, WIDTH), torch.randint(VOCABULARY, (64,))
     half_hidden, half_weight = hidden.bfloat16().requires_grad_(), weight.bfloat16().requires_grad_()
-    total, _ = _ChunkedCrossEntropy.apply(half_hidden, half_weight, None, 1.0, None, labels, 1 / 64)
+    total, _ = _SummedCrossEntropy.apply(half_hidden, half_weight, None, 1.0, None, labels, 1 / 64)
     total.backward()
     hidden.requires_grad_(), weight.requires_grad_()
     (plain(hidden, weight, None, 1.0, None, labels) / 64).backward()

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from tests.engine import reference
-from tests.engine.test_generate import by_transformers
+from tests.engine.generation.test_generate import by_transformers
 from tests.samples import qa
 from tunesmith.assets import resolve_model
 from tunesmith.config import GenerateConfig, LoraConfig
 from tunesmith.engine.adapters import add_lora
 from tunesmith.engine.attention import attending_by_segments
-from tunesmith.engine.generate import generate
+from tunesmith.engine.generation.generate import generate
+from tunesmith.engine.generation.slot_parity import why_not_in_slots
 from tunesmith.engine.loading import LoadedModel, load_model
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import build_pack
@@ -33,7 +34,6 @@ PAIRS = [
 
 @pytest.fixture(scope="module", params=["smollm2-135m-instruct", "gemma3-270m"])
 def loaded(request: pytest.FixtureRequest) -> LoadedModel:
-    torch.set_num_threads(2)
     patch = pytest.MonkeyPatch()
     patch.setenv("TUNESMITH_ACCEPT_TERMS", "gemma3-270m")
     try:
@@ -42,8 +42,7 @@ def loaded(request: pytest.FixtureRequest) -> LoadedModel:
         pytest.skip(f"{request.param} cannot be had: {error}")
     finally:
         patch.undo()
-    yield load_model(directory, dtype=torch.float32, device=torch.device("cpu"))
-    torch.set_num_threads(1)
+    return load_model(directory, dtype=torch.float32, device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,8 @@ def test_packed_equals_unpacked(loaded: LoadedModel, renderer: Renderer) -> None
 
 def test_batched_generation_equals_single_equals_transformers(loaded: LoadedModel, renderer: Renderer) -> None:
     prompts = [renderer.prompt_ids(qa(*pair).prompt_messages) for pair in PAIRS]
-    config = GenerateConfig(max_new_tokens=8)
+    assert why_not_in_slots(loaded.network) == ""
+    config = GenerateConfig(max_new_tokens=8, batch_size=3)
     limits = {"stop_ids": renderer.stop_ids, "context_length": loaded.context_length, "parse": renderer.parse}
     together = generate(loaded.network, prompts, config, **limits)
     assert together == [generate(loaded.network, [prompt], config, **limits)[0] for prompt in prompts]
@@ -71,7 +71,7 @@ def test_batched_generation_equals_single_equals_transformers(loaded: LoadedMode
 def test_gradients_of_an_adapter(loaded: LoadedModel, renderer: Renderer) -> None:
     """Last, for it leaves the adapter on the network."""
     torch.manual_seed(0)
-    adapted = add_lora(loaded.network, LoraConfig(rank=4), "base")
+    adapted = add_lora(loaded.network, LoraConfig(rank=4, alpha=32), "base")
     examples = [renderer.render(qa(*pair)) for pair in PAIRS]
     reference.mean_loss(adapted, examples).backward()
     expected = reference.gradients(adapted)

@@ -35,7 +35,7 @@ def test_a_good_run() -> None:
     assert [item.metric.name for item in report.headline] == ["loss", "rouge_l"]
     assert (len(report.flips.newly_right), len(report.flips.both_wrong)) == (20, 10)
     assert (report.base.num_ended, report.tuned.num_ended, report.tuned.num_answers) == (0, 30, 30)
-    assert report.base.finish_reasons == {"end_of_turn": 0, "max_new_tokens": 30, "context_full": 0}
+    assert report.base.finish_reasons == {"end_of_turn": 0, "stop_string": 0, "max_new_tokens": 30, "context_full": 0}
     assert (report.base.median_words, report.tuned.median_words, report.reference_median_words) == (6, 4, 5)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.samples import conversation, messages, qa, raw
 from tunesmith.errors import DataError
-from tunesmith.render.preflight import find_fault
+from tunesmith.render.checks import find_fault
 from tunesmith.render.renderer import Renderer
 
 LONG = "The quick brown fox jumps over the lazy dog. " * 6

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.render.helpers import with_chat_template
 from tests.samples import conversation, messages, qa, raw
 from tunesmith.errors import ConfigError
-from tunesmith.render.preflight import find_fault
+from tunesmith.render.checks import find_fault
 from tunesmith.render.renderer import Renderer
 from tunesmith.types import Example
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.render.helpers import show, with_chat_template
 from tests.samples import conversation, qa, raw
-from tunesmith.render.preflight import find_fault
+from tunesmith.render.checks import find_fault
 from tunesmith.render.renderer import Renderer
 
 known_text = st.text(st.sampled_from("abehiorstw \n?:.#"), min_size=1, max_size=20).filter(str.strip)

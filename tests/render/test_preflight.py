@@ -10,7 +10,8 @@ import pytest
 from tests.render.helpers import with_chat_template
 from tests.samples import conversation, qa, raw
 from tunesmith.errors import ConfigError, DataError, PreflightError
-from tunesmith.render.preflight import CHECKS, Preflight, find_fault, run_preflight
+from tunesmith.render.checks import CHECKS, find_fault
+from tunesmith.render.preflight import Preflight, run_preflight
 from tunesmith.render.renderer import Renderer
 from tunesmith.types import Example, RenderedExample
 

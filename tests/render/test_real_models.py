@@ -17,7 +17,7 @@ from tests.samples import conversation, messages, qa, raw
 from tunesmith.assets import resolve_model
 from tunesmith.engine.loading import load_tokenizer
 from tunesmith.errors import AssetError
-from tunesmith.render.preflight import find_fault
+from tunesmith.render.checks import find_fault
 from tunesmith.render.renderer import Renderer
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from tests.render.helpers import show, with_chat_template
 from tests.render.test_exact_tokens import ASSISTANT, END, SYSTEM, USER
 from tests.samples import conversation, qa, raw
-from tunesmith.render.preflight import find_fault
+from tunesmith.render.checks import find_fault
 from tunesmith.render.renderer import Renderer
 
 LITERAL_END = "< | i m _ en d | >".split()

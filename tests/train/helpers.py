@@ -57,7 +57,9 @@ def lasting_metrics(run: RunDirectory) -> list[dict[str, Any]]:
 
 def lasting_manifest(run: RunDirectory) -> dict[str, Any]:
     return {
-        key: value for key, value in run.manifest().items() if key not in {"finished", "seconds", "tokens_per_second", "peak_memory_bytes"}
+        key: value
+        for key, value in run.manifest().items()
+        if key not in {"finished", "seconds", "tokens_per_second", "peak_memory_bytes", "estimate"}
     }
 
 

@@ -5,65 +5,29 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from tests.engine import reference
-from tests.samples import random_examples
 from tests.train.helpers import StopAt, Stopped
+from tests.train.tasks import LENGTHS, make_task, update_of
 from tunesmith.config import TrainConfig
-from tunesmith.engine.adapters import TrainedWeights
-from tunesmith.engine.loading import load_model
 from tunesmith.errors import TrainingError
 from tunesmith.runs import RunDirectory, open_run
-from tunesmith.train import loop
+from tunesmith.train import loop, objectives
 from tunesmith.train.checkpoint import Progress
 from tunesmith.train.loop import Task, make_optimizer, train_step
-from tunesmith.train.observer import Recording, Silent
-from tunesmith.train.plan import plan_steps
-from tunesmith.train.start import Trainee
+from tunesmith.train.observer import Recording
 from tunesmith.train.train import resume, train
 
 Settings = Callable[..., TrainConfig]
-
-LENGTHS = [40, 3, 17, 60, 9, 25, 8, 31]
 
 
 @pytest.fixture(params=["llama", "gemma"])
 def model_dir(request: pytest.FixtureRequest) -> Path:
     directory: Path = request.getfixturevalue(f"tiny_{request.param}")
     return directory
-
-
-def make_task(model_dir: Path, dtype: torch.dtype = torch.float32, **settings: Any) -> Task:
-    """A task on random examples whose every step is plain gradient descent with rate 1: the update is the gradient."""
-    config = TrainConfig(**{"model": "m", "data": Path("d"), "max_grad_norm": 0.0, "examples_per_step": 8, "epochs": 1, **settings})
-    loaded = load_model(model_dir, dtype=torch.float32, device=torch.device("cpu"))
-    network = loaded.network
-    network.requires_grad_(True)
-    weights = TrainedWeights(network, dtype)
-    trainee = Trainee(network=network, peft_network=None, weights=weights, num_parameters=0)
-    examples = random_examples(LENGTHS, network.config.vocab_size)
-    return Task(
-        config=config,
-        run=RunDirectory(Path("nowhere")),
-        trainee=trainee,
-        optimizer=torch.optim.SGD(weights.masters.values(), lr=1.0),
-        train=examples,
-        validation=(),
-        steps=plan_steps(LENGTHS, config),
-        observer=Silent(),
-    )
-
-
-def update_of(task: Task, members: list[int]) -> dict[str, Tensor]:
-    """What one step with rate 1 takes from every weight."""
-    before = {name: tensor.clone() for name, tensor in task.trainee.weights.state().items()}
-    train_step(task, members, 1.0, 1)
-    return {name: before[name] - tensor for name, tensor in task.trainee.weights.state().items()}
 
 
 @pytest.mark.parametrize("tokens", [1, 45, 100])
@@ -77,13 +41,15 @@ def test_one_batch_equals_several_micro_batches(model_dir: Path, tokens: int) ->
 def test_the_update_is_the_gradient_of_the_mean_over_supervised_tokens(model_dir: Path) -> None:
     task = make_task(model_dir, tokens_per_micro_batch=50)
     network = copy.deepcopy(task.trainee.network)
-    loss = reference.mean_loss(network, task.train[:5])
+    loss = reference.mean_loss(network, task.train.rendered[:5])
     loss.backward()
     before = {name: tensor.clone() for name, tensor in task.trainee.weights.state().items()}
     result = train_step(task, [0, 1, 2, 3, 4], 1.0, 1)
     assert result.loss == pytest.approx(float(loss.detach()), rel=1e-5)
     assert result.num_tokens == sum(LENGTHS[:5])
-    assert result.num_supervised == sum(sum(e.supervised[1:]) for e in task.train[:5])
+    assert result.num_supervised == sum(sum(e.supervised[1:]) for e in task.train.rendered[:5])
+    assert result.num_terms == result.num_supervised
+    assert result.figures == {}
     expected = reference.gradients(network)
     norm = float(torch.cat([g.flatten() for g in expected.values()]).norm())
     assert result.grad_norm == pytest.approx(norm, rel=1e-4)
@@ -144,7 +110,7 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ruinous update may be the last one: no later step would notice."""
-    monkeypatch.setattr(loop, "mean_loss", lambda _: float("nan"))
+    monkeypatch.setattr(objectives, "mean_loss", lambda _: float("nan"))
     with pytest.raises(TrainingError, match=r"step 1: the loss on the validation split became nan; this step was not saved"):
         train(settings(max_steps=1), runs_dir=tmp_path, name="ruined")
     run = open_run(tmp_path / "ruined")
@@ -155,8 +121,8 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
 
 def test_patience_counts_validations_without_a_new_best(tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([5.0, 4.0, 4.5, 3.0, 3.0, 3.5, 9.9])
-    monkeypatch.setattr(loop, "score", lambda *_, **__: None)
-    monkeypatch.setattr(loop, "mean_loss", lambda _: next(losses))
+    monkeypatch.setattr(objectives, "score", lambda *_, **__: None)
+    monkeypatch.setattr(objectives, "mean_loss", lambda _: next(losses))
     task = make_task(tiny_llama, epochs=20, examples_per_step=8, evaluate_every=1, patience=2)
     (tmp_path / "run").mkdir()
     observer = Recording()

@@ -14,7 +14,7 @@ from tunesmith.train.plan import epoch_after, evaluate_every, learning_rate_at, 
 
 
 def config(**settings: object) -> TrainConfig:
-    return TrainConfig(**{"model": "m", "data": Path("d"), **settings})
+    return TrainConfig(**{"model": "m", "data": Path("d"), "epochs": 3, "examples_per_step": 8, **settings})
 
 
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 9), st.integers(0, 3))

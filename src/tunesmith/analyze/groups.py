@@ -55,7 +55,7 @@ def empty(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -
 
 def cut(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -> str | None:
     """Ended by a limit instead of by the model."""
-    if answer.finish_reason == "end_of_turn":
+    if answer.finish_reason in {"end_of_turn", "stop_string"}:
         return None
     limit = "max_new_tokens" if answer.finish_reason == "max_new_tokens" else "the model's context"
     return f"stopped by {limit} after {answer.num_tokens} tokens, not by the model"

@@ -7,20 +7,19 @@ Yes, to forty countries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.terminal import say
-from tunesmith.engine.generate import NewToken, decode
-from tunesmith.types import FinishReason, Message
+from tunesmith.engine.generation.generate import decode
+from tunesmith.engine.generation.sequences import NewToken
+from tunesmith.types import FinishReason, Message, TokenLogprob
 
 if TYPE_CHECKING:
     from tunesmith.config import GenerateConfig
     from tunesmith.tuned import OpenedModel
 
-REPLACEMENT = "\ufffd"
-"""What a decoder shows for a character whose bytes are not all there yet."""
 EXPLANATION = "Ctrl-D or /exit ends the conversation, /reset begins a new one, Ctrl-C stops an answer."
 
 
@@ -32,6 +31,8 @@ class Answer:
     num_tokens: int
     finish_reason: FinishReason | None
     """None when the user stopped it."""
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """One for each token, when asked for."""
 
 
 def stream(
@@ -60,40 +61,23 @@ def stream(
         config,
         stop_ids=opened.renderer.stop_ids,
         context_length=opened.loaded.context_length,
+        parse=opened.renderer.parse,
+        with_text=True,
     )
-    ids: list[int] = []
-    reasons: list[FinishReason] = []
-    text = ""
+    seen: list[NewToken] = []
     try:
-        for piece in whole_pieces(_kept(new_tokens, ids, reasons), opened.renderer.parse):
-            text += piece
-            write(piece)
+        for new in new_tokens:
+            seen.append(new)
+            if new.text:
+                write(new.text)
     except KeyboardInterrupt:
-        return Answer(text=text, num_tokens=len(ids), finish_reason=None)
-    return Answer(text=text, num_tokens=len(ids), finish_reason=reasons[0])
+        return _answer(seen, None, config)
+    return _answer(seen, seen[-1].finish_reason, config)
 
 
-def _kept(new_tokens: Iterable[NewToken], ids: list[int], reasons: list[FinishReason]) -> Iterator[int]:
-    for new in new_tokens:
-        ids.append(new.token)
-        if new.finish_reason:
-            reasons.append(new.finish_reason)
-        yield new.token
-
-
-def whole_pieces(tokens: Iterable[int], parse: Callable[[Sequence[int]], str]) -> Iterator[str]:
-    """The text of growing token ids, piece by piece; a character of several tokens comes when the last of them is there."""
-    ids: list[int] = []
-    written = ""
-    for token in tokens:
-        ids.append(token)
-        text = parse(ids)
-        if not text.endswith(REPLACEMENT) and len(text) > len(written):
-            yield text[len(written) :]
-            written = text
-    rest = parse(ids)[len(written) :]
-    if rest:  # the end broke off within a character
-        yield rest
+def _answer(seen: Sequence[NewToken], reason: FinishReason | None, config: GenerateConfig) -> Answer:
+    logprobs = None if config.logprobs is None else tuple(new.logprob for new in seen if new.logprob is not None)
+    return Answer(text="".join(new.text for new in seen), num_tokens=len(seen), finish_reason=reason, logprobs=logprobs)
 
 
 def chat(

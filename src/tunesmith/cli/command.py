@@ -34,6 +34,7 @@ class VerbCommand(TyperCommand):
             is_argument = parameter.param_type_name == "argument"
             heading = NEEDED if is_argument else getattr(parameter, "rich_help_panel", None) or "Options"
             name, text = parameter.get_help_record(ctx) or ("", "")
+            name = name.removeprefix(" / ")  # a flag that only switches off
             record = (str(parameter.metavar) if is_argument else name, text.replace("  [", " [").removesuffix(" [required]"))
             sections.setdefault(heading, []).append(record)
         for heading in sorted(sections, key=lambda heading: (heading != NEEDED, heading == "Options")):

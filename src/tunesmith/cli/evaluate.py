@@ -24,7 +24,7 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Evaluate a seeded sample of this many examples. [default: all]")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(metavar="N", help="Most tokens in an answer. [default: 256]")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Prompts answered together. [default: 32]")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Prompts answered together. [default: 64]")] = None,
     confidence: Annotated[float | None, typer.Option(metavar="X", help="Of the intervals. [default: 0.95]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the sample and the intervals. [default: 0]")] = None,
     dtype: Dtype = "auto",

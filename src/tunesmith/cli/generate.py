@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.cli.prompts import Prompt
     from tunesmith.config import GenerateConfig
     from tunesmith.tuned import OpenedModel
-    from tunesmith.types import Completion
+    from tunesmith.types import Completion, TokenLogprob
 
 PROMPTS, DECODING = "Prompts", "Decoding"
 
@@ -79,9 +79,31 @@ def generate(
     top_k: Annotated[
         int | None, typer.Option(metavar="N", help="Draw from this many likeliest tokens. [default: all]", rich_help_panel=DECODING)
     ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="Draw from tokens at least this fraction as likely as the likeliest. [default: 0]", rich_help_panel=DECODING
+        ),
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Above 1, tokens that came before become less likely. [default: 1]", rich_help_panel=DECODING),
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="End before this text; may be given several times. [default: none]", rich_help_panel=DECODING),
+    ] = None,
+    logprobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With JSON output: log-probabilities of every new token and the N likeliest in its place. [default: none]",
+            rich_help_panel=DECODING,
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the drawing. [default: 0]", rich_help_panel=DECODING)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Prompts of a file answered together. [default: 32]", rich_help_panel=DECODING)
+        int | None, typer.Option(metavar="N", help="Prompts of a file answered together. [default: 64]", rich_help_panel=DECODING)
     ] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -89,7 +111,7 @@ def generate(
 ) -> None:
     """Answer a prompt or a file of prompts with a tuned model or any other; with neither, chat in the terminal."""
     is_chat = file is None and prompt is None and sys.stdin.isatty()
-    check(model, prompt, file, out, template=template, base=base, as_json=as_json, is_chat=is_chat)
+    check(model, prompt, file, out, template=template, base=base, as_json=as_json, is_chat=is_chat, logprobs=logprobs)
     from tunesmith.cli.prompts import read_prompts, single_prompt
     from tunesmith.config import GenerateConfig, build
 
@@ -99,6 +121,10 @@ def generate(
         "temperature": temperature,
         "top_p": top_p,
         "top_k": top_k,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "stop": stop or None,
+        "logprobs": logprobs,
         "seed": seed,
         "batch_size": batch_size,
     }
@@ -128,6 +154,7 @@ def check(
     base: bool,
     as_json: bool,
     is_chat: bool,
+    logprobs: int | None = None,
 ) -> None:
     """Refuse what contradicts itself before anything is loaded.
 
@@ -143,6 +170,12 @@ def check(
         (template is not None and is_run(model), f"--template with the run {model}", "the template it was trained with", "leave it out"),
         (base and not is_run(model), f"--base with {model}", "a run directory", "leave it out: this is no run"),
         (is_chat and as_json, "--json without a prompt", "a PROMPT, or --file", "add one"),
+        (
+            logprobs is not None and not (as_json or file is not None),
+            "--logprobs without --json",
+            "JSON output, which has a place for them",
+            "add --json, or use --file",
+        ),
     )
     for is_so, found, expected, remedy in contradictions:
         if is_so:
@@ -169,7 +202,7 @@ def answer_one(opened: OpenedModel, prompt: Prompt, config: GenerateConfig, *, a
     answer = stream(opened, prompt.messages, config, _ignore if as_json else _write)
     if as_json:
         reply = {"completion": answer.text, "finish_reason": answer.finish_reason, "num_tokens": answer.num_tokens}
-        print_json({"prompt": prompt.messages[-1].content, **reply})
+        print_json({"prompt": prompt.messages[-1].content, **reply, **_logprobs(opened, answer.logprobs)})
     else:
         _write("\n")
         remark(answer)
@@ -188,7 +221,7 @@ def answer_file(opened: OpenedModel, prompts: Sequence[Prompt], config: Generate
             fields=[prompt.fields for prompt in prompts],
             on_progress=lambda done: on_progress("answers", done, len(prompts)),
         )
-    records = [_record(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
+    records = [_record(opened, prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json_lines(out, records)
@@ -201,9 +234,21 @@ def answer_file(opened: OpenedModel, prompts: Sequence[Prompt], config: Generate
             print(json.dumps(record, ensure_ascii=False))
 
 
-def _record(prompt: Prompt, completion: Completion) -> dict[str, Any]:
+def _record(opened: OpenedModel, prompt: Prompt, completion: Completion) -> dict[str, Any]:
     asked = {"source": prompt.source, "prompt": prompt.messages[-1].content}
-    return {**asked, "completion": completion.text, "finish_reason": completion.finish_reason}
+    reply = {"completion": completion.text, "finish_reason": completion.finish_reason}
+    return {**asked, **reply, **_logprobs(opened, completion.logprobs)}
+
+
+def _logprobs(opened: OpenedModel, logprobs: Sequence[TokenLogprob] | None) -> dict[str, Any]:
+    """`{"logprobs": [{"token": " Settings", "logprob": -0.2, "top": [{…}]}, …]}`, or nothing when none were asked for."""
+
+    def entry(token: int, logprob: float) -> dict[str, Any]:
+        return {"token": opened.renderer.decode([token]), "logprob": logprob}
+
+    if logprobs is None:
+        return {}
+    return {"logprobs": [{**entry(one.token, one.logprob), "top": [entry(*likely) for likely in one.top]} for one in logprobs]}
 
 
 def _read_standard_input() -> str:

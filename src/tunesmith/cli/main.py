@@ -28,6 +28,7 @@ VERBS = {
     "demo": "The whole loop on the built-in data set, in a few minutes.",
     "prepare": "Turn your files into a checked and split data set.",
     "preview": "See what the model will see, the tokens it learns from coloured.",
+    "estimate": "Measure how long a training run takes and how much memory it needs.",
     "train": "Tune a model on a prepared data set.",
     "generate": "Give a model a prompt or a file of prompts, or chat with it.",
     "evaluate": "Compare base and tuned model on the held-out examples.",

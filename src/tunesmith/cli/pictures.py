@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 NO_LIMIT = 10**9
 
 
-def draw(rendered: RenderedExample, renderer: Renderer, screen: Console) -> None:
-    """The example's source and counts, then its tokens decoded."""
+def draw(rendered: RenderedExample, renderer: Renderer, screen: Console, what: str = "") -> None:
+    """The example's source, what it is where that needs saying (`chosen`), its counts, then its tokens decoded."""
     from rich.text import Text
 
     from tunesmith.render import picture
 
-    title = f"{rendered.example.source}: {len(rendered.token_ids)} tokens, {rendered.num_supervised} of them supervised"
+    place = f"{rendered.example.source}, {what}" if what else rendered.example.source
+    title = f"{place}: {len(rendered.token_ids)} tokens, {rendered.num_supervised} of them supervised"
     if screen.is_terminal and not screen.no_color:
         screen.print(Text.assemble((title, "bold"), ("  (", "dim"), ("green", "bold green underline"), (" is what trains)", "dim")))
         text = picture.coloured(rendered, renderer)

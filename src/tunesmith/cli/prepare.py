@@ -20,7 +20,7 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="FILES...",
-            help="JSON Lines, JSON, CSV, TSV or Parquet files, data set folders, hub ids `owner/name`, "
+            help="JSON Lines, JSON, CSV, TSV, Parquet or text files, data set folders, hub ids `owner/name`, "
             "or `tunesmith-faq`, the data set that ships with tunesmith.",
         ),
     ] = None,
@@ -40,6 +40,22 @@ def prepare(
     input_key: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Column with input that follows the prompt. [default: recognised]", rich_help_panel=COLUMNS),
+    ] = None,
+    chosen_key: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column with the better answer of a pair. [default: recognised]", rich_help_panel=COLUMNS),
+    ] = None,
+    rejected_key: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column with the worse answer of a pair. [default: recognised]", rich_help_panel=COLUMNS),
+    ] = None,
+    label_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column that says whether the answer is desirable: true or false, 1 or 0. [default: recognised]",
+            rich_help_panel=COLUMNS,
+        ),
     ] = None,
     template: Annotated[
         str | None,
@@ -74,7 +90,14 @@ def prepare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Read your files, check every row, remove exact duplicates, split, and write a data set to train on."""
+    """Read your files, check every row, remove exact duplicates, split, and write a data set to train on.
+
+    Columns that are recognised: question + answer, instruction (+ input) + output, instruction + response, input + output,
+    prompt + completion, messages (OpenAI), conversations (ShareGPT), text (raw text, as is a .txt file).
+
+    Preferences: chosen + rejected beside prompt, question, instruction (+ input) or input, or as whole conversations that share
+    their beginning (for dpo, orpo); label (true or false, 1 or 0) beside any answer (for kto).
+    """
     from tunesmith.config import PrepareConfig, build
     from tunesmith.data.builtin import builtin_data_file
     from tunesmith.data.prepare import prepare as prepare_data
@@ -83,6 +106,9 @@ def prepare(
         "prompt_key": prompt_key,
         "completion_key": completion_key,
         "input_key": input_key,
+        "chosen_key": chosen_key,
+        "rejected_key": rejected_key,
+        "label_key": label_key,
         "template": template,
         "test_fraction": test_fraction,
         "validation_fraction": validation_fraction,
@@ -106,5 +132,6 @@ command = verb(
     "FILES... --out DIR",
     "tunesmith prepare faq.csv --out prepared/faq",
     "tunesmith prepare tickets.jsonl --out prepared/tickets --prompt-key subject --completion-key reply",
+    "tunesmith prepare votes.csv --out prepared/votes --prompt-key query --chosen-key winner --rejected-key loser",
     "tunesmith prepare tunesmith-faq --out prepared/tunesmith-faq",
 )

@@ -18,7 +18,7 @@ from tunesmith.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from tunesmith.data.prepared import PreparedData
     from tunesmith.render.renderer import Renderer
-    from tunesmith.types import Example, RenderedExample
+    from tunesmith.types import Example, ExampleKind, RenderedExample
 
 CHOOSING = "Which examples"
 
@@ -59,13 +59,14 @@ def preview(
 ) -> None:
     """Show examples as the model will see them, the tokens it learns from in green."""
     from tunesmith.data.prepared import load_prepared
+    from tunesmith.render.preflight import render_all
 
     prepared = load_prepared(data)
     chosen = choose(prepared, split, index, source, count)
     with waiting("loading the tokenizer"):
         reader = open_reader(model, template, prepared.template)
     split_counts = Counts.of(getattr(prepared, split), reader)
-    rendered = [reader.renderer.render(example) for example in chosen]
+    rendered = [render_all(example, reader.renderer, reader.max_length) for example in chosen]
     if as_json:
         print_json({"split": split, **split_counts.record(), "examples": [_record(one, reader.renderer) for one in rendered]})
         return
@@ -87,7 +88,7 @@ def open_reader(model: str, template: str | None, data_template: str) -> Reader:
     """The renderer that training with `--model MODEL` would use."""
     from tunesmith.assets import resolve_model
     from tunesmith.cli.terminal import say
-    from tunesmith.engine.loading import load_tokenizer
+    from tunesmith.engine.loading import add_to_tokenizer, load_tokenizer
     from tunesmith.render.renderer import Renderer
     from tunesmith.runs import is_run, open_run
     from tunesmith.train.train import DEFAULT_MAX_LENGTH
@@ -99,6 +100,7 @@ def open_reader(model: str, template: str | None, data_template: str) -> Reader:
         record = run.record()
         directory, max_length = base_directory(record), int(record["config"]["max_length"])
         tokenizer = load_tokenizer(directory)
+        add_to_tokenizer(tokenizer, record["config"].get("new_tokens", ()))
         renderer = stored_renderer(run, tokenizer) if is_open else Renderer.for_model(tokenizer, str(template))
     else:
         directory = resolve_model(model, on_progress=say).directory
@@ -146,7 +148,7 @@ def _no_such(prepared: PreparedData, found: str, expected: str) -> DataError:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Tokens of a whole split."""
+    """Tokens of a whole split; of preference pairs those of both answers, of long raw texts those of their windows."""
 
     num_examples: int
     num_tokens: int
@@ -154,48 +156,85 @@ class Counts:
     longest: int
     max_length: int
     num_over_length: int
+    num_windows: int
+    """As many as examples, unless raw texts were cut."""
+    kind: ExampleKind | None
+    """None where the split is empty."""
 
     @classmethod
     def of(cls, examples: Sequence[Example], reader: Reader) -> Counts:
-        rendered = [reader.renderer.render(example) for example in examples]
-        lengths = [len(one.token_ids) for one in rendered]
+        from tunesmith.render.preflight import render_all
+
+        rendered = [render_all(example, reader.renderer, reader.max_length) for example in examples]
+        every = [one for renderings in rendered for one in renderings]
+        longest = [max(len(one.token_ids) for one in renderings) for renderings in rendered]
         return cls(
             num_examples=len(rendered),
-            num_tokens=sum(lengths),
-            num_supervised=sum(one.num_supervised for one in rendered),
-            longest=max(lengths, default=0),
+            num_tokens=sum(len(one.token_ids) for one in every),
+            num_supervised=sum(one.num_supervised for one in every),
+            longest=max(longest, default=0),
             max_length=reader.max_length,
-            num_over_length=sum(length > reader.max_length for length in lengths),
+            num_over_length=sum(length > reader.max_length for length in longest),
+            num_windows=sum(renderings[0].num_windows for renderings in rendered),
+            kind=examples[0].kind if examples else None,
         )
 
-    def record(self) -> Mapping[str, int]:
+    def record(self) -> Mapping[str, int | str | None]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def sentence(self) -> str:
         share = f" ({100 * self.num_supervised / self.num_tokens:.0f} %)" if self.num_tokens else ""
+        nouns = {"pair": "preference pair", "judged": "judged answer", "text": "text"}
+        noun = nouns.get(self.kind or "", "example") + ("" if self.num_examples == 1 else "s")
+        windows = f" in {self.num_windows:,} windows" if self.num_windows > self.num_examples else ""
         return (
-            f"{self.num_examples:,} examples, {self.num_tokens:,} tokens, {self.num_supervised:,} of them supervised{share}; "
+            f"{self.num_examples:,} {noun}{windows}, {self.num_tokens:,} tokens, {self.num_supervised:,} of them supervised{share}; "
             f"the longest has {self.longest:,}, {self.num_over_length:,} are over {self.max_length:,}"
         )
 
 
-def _record(rendered: RenderedExample, renderer: Renderer) -> dict[str, Any]:
+def _record(renderings: Sequence[RenderedExample], renderer: Renderer) -> dict[str, Any]:
+    """One example; of a preference pair the rejected answer's rendering under `rejected`, of a raw text its first window."""
+    first = renderings[0]
+    example = first.example
+    record = {"id": example.id, "source": example.source, "kind": example.kind, **_tokens(first, renderer)}
+    if example.kind == "pair":
+        record["rejected"] = _tokens(renderings[1], renderer)
+    if example.kind == "judged":
+        record["label"] = example.label
+    if first.num_windows > 1:
+        record["num_windows"] = first.num_windows
+    return record
+
+
+def _tokens(rendered: RenderedExample, renderer: Renderer) -> dict[str, Any]:
     from tunesmith.render import picture
 
     spans = [{"text": span.text, "supervised": span.supervised} for span in picture.spans(rendered, renderer)]
-    ids = {"token_ids": list(rendered.token_ids), "supervised": list(rendered.supervised)}
-    return {"id": rendered.example.id, "source": rendered.example.source, "spans": spans, **ids}
+    return {"spans": spans, "token_ids": list(rendered.token_ids), "supervised": list(rendered.supervised)}
 
 
-def _show(rendered: Sequence[RenderedExample], renderer: Renderer, *, tokens: bool) -> None:
+def _show(rendered: Sequence[Sequence[RenderedExample]], renderer: Renderer, *, tokens: bool) -> None:
+    """Both answers of a preference pair, the first window of a raw text."""
     from tunesmith.cli.pictures import draw, token_lines
 
     screen = console(to_stdout=True)
-    for one in rendered:
-        draw(one, renderer, screen)
-        for line in token_lines(one, renderer) if tokens else ():
-            screen.print(line)
-        screen.print()
+    for renderings in rendered:
+        for one, what in _titled(renderings):
+            draw(one, renderer, screen, what)
+            for line in token_lines(one, renderer) if tokens else ():
+                screen.print(line)
+            screen.print()
+
+
+def _titled(renderings: Sequence[RenderedExample]) -> list[tuple[RenderedExample, str]]:
+    """What to show of an example, and what it is beside its source."""
+    first = renderings[0]
+    if first.example.kind == "pair":
+        return list(zip(renderings, ("chosen", "rejected"), strict=True))
+    if first.example.kind == "judged":
+        return [(first, "desirable" if first.example.label else "undesirable")]
+    return [(first, f"window 1 of {first.num_windows:,}" if first.num_windows > 1 else "")]
 
 
 command = verb(

@@ -30,6 +30,16 @@ SMOOTHED_STEPS = 10
 """The loss on screen is the mean of this many steps: one step's loss says more about its examples than about progress."""
 
 
+FIGURES = {
+    "loss": "loss {:.3f}",
+    "reward_accuracy": "accuracy {:.0%}",
+    "reward_margin": "margin {:.3f}",
+    "kl": "kl {:.2f}",
+    "log_odds_ratio": "log odds {:.3f}",
+}
+"""What a step's line shows of its metrics, where it has them: the last four are of preference objectives."""
+
+
 def is_live(screen: Console) -> bool:
     """Whether lines can be drawn over."""
     return screen.is_terminal and not screen.is_dumb_terminal
@@ -46,12 +56,16 @@ class Pace:
     def figures(self, metrics: dict[str, Any]) -> str:
         """`epoch 0.67  loss 2.013  lr 4.6e-04  812 tok/s  1.45 GB  2 min left`, after one more step."""
         self._recent.append(metrics)
-        supervised = sum(m["num_supervised"] for m in self._recent)
-        loss = sum(m["loss"] * m["num_supervised"] for m in self._recent) / supervised
         speed = sum(m["num_tokens"] for m in self._recent) / sum(m["seconds"] for m in self._recent)
         memory = f"{metrics['memory_bytes'] / 1e9:.2f} GB"
-        figures = [f"epoch {metrics['epoch']:.2f}", f"loss {loss:.3f}", f"lr {metrics['learning_rate']:.1e}"]
+        shown = [form.format(self._mean(name)) for name, form in FIGURES.items() if name in metrics]
+        figures = [f"epoch {metrics['epoch']:.2f}", *shown, f"lr {metrics['learning_rate']:.1e}"]
         return "  ".join([*figures, f"{speed:,.0f} tok/s", memory, self._time_left(metrics["step"])])
+
+    def _mean(self, name: str) -> float:
+        """Over the last steps that have the figure, each as heavy as the terms its loss is the mean of."""
+        having = [m for m in self._recent if name in m]
+        return float(sum(m[name] * m["num_terms"] for m in having) / sum(m["num_terms"] for m in having))
 
     def _time_left(self, step: int) -> str:
         """From all that passed since the start, validations and checkpoints included."""
@@ -104,6 +118,8 @@ class Watch:
 
     def validated(self, metrics: dict[str, Any]) -> None:
         text = f"step {metrics['step']}: validation loss {metrics['loss']:.4f}"
+        if "reward_accuracy" in metrics:
+            text += f", reward accuracy {metrics['reward_accuracy']:.0%}"
         self._screen.print(text + (" (best)" if metrics["is_best"] else ""), style="bold" if metrics["is_best"] else None)
 
     def finished(self) -> None:

@@ -59,7 +59,7 @@ def read_prompts(path: Path) -> PromptFile:
     """
     if not path.is_file():
         raise DataError(str(path), "there is no such file", expected="a file of prompts", remedy="correct --file")
-    if path.suffix.lower() in READERS:
+    if path.suffix.lower() in READERS and path.suffix.lower() != ".txt":  # a text of many lines is many prompts here
         prompts = [_from_row(row) for row in read_rows(path)]
         answered = sum(1 for prompt, cut in prompts if cut)
         notes = (f"{answered} of {len(prompts)} conversations end in an answer, which is left out",) if answered else ()

@@ -14,6 +14,7 @@ import typer
 from tunesmith.cli.command import verb_with_subverbs
 from tunesmith.cli.options import RUNS_DIR, Json, Run
 from tunesmith.cli.terminal import is_terminal, print_json, print_wrapped, say, suggest, table
+from tunesmith.errors import RunError
 
 if TYPE_CHECKING:
     from tunesmith.runs import RunDirectory
@@ -34,11 +35,14 @@ def list_(
     """List the runs of a directory, the oldest first."""
     from tunesmith.runs import list_runs
 
-    found = [describe(run) for run in list_runs(runs_dir)]
+    found = [_describe_or_note(run) for run in list_runs(runs_dir)]
     if as_json:
         print_json({"runs_dir": str(runs_dir), "runs": found})
     elif found:
         print("\n".join(_table(found)))
+        for run in found:
+            if "note" in run:
+                say(run["note"])
     else:
         say(f"no runs in {runs_dir}")
         suggest(["train", "DIR", "--model", "smollm2-135m-instruct"])
@@ -83,6 +87,15 @@ def describe(run: RunDirectory) -> dict[str, Any]:
     }
 
 
+def _describe_or_note(run: RunDirectory) -> dict[str, Any]:
+    """A run that this version cannot read, such as a newer version's, is listed with the reason."""
+    try:
+        return describe(run)
+    except RunError as error:
+        unknown = dict.fromkeys(("model", "method", "best_loss", "tokens_per_second", "parent", "evaluation", "num_steps", "planned_steps"))
+        return {"path": str(run.path), "created": None, **unknown, "state": "unreadable", "note": str(error)}
+
+
 def _evaluation(run: RunDirectory) -> dict[str, Any] | None:
     """Verdict and headline of the report, read as JSON: the report's own module needs scipy."""
     if not run.evaluation_report_file.is_file():
@@ -107,10 +120,10 @@ def _table(found: list[dict[str, Any]]) -> list[str]:
 def _row(run: dict[str, Any]) -> dict[str, str]:
     return {
         "run": run["path"],
-        "created": _moment(run["created"]),
-        "model": run["model"],
-        "method": run["method"],
-        "steps": f"{run['num_steps']}/{run['planned_steps']}",
+        "created": _moment(run["created"]) if run["created"] else "–",
+        "model": run["model"] or "–",
+        "method": run["method"] or "–",
+        "steps": f"{run['num_steps']}/{run['planned_steps']}" if run["planned_steps"] else "–",
         "best loss": _or_dash(run["best_loss"], "{:.4f}"),
         "tokens/s": _or_dash(run["tokens_per_second"], "{:,.0f}"),
         "state": run["state"],
@@ -160,7 +173,7 @@ def _settings(config: dict[str, Any]) -> Iterator[str]:
     """Every setting but those that have lines of their own, nested ones with a dot."""
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from (f"{key}.{inner} {setting}" for inner, setting in value.items() if config["method"] == key)
+            yield from (f"{key}.{inner} {setting}" for inner, setting in value.items() if key in config["method"])
         elif key not in ("model", "data") and value is not None and (key != "trainable_layers" or config["method"] == "freeze"):
             yield f"{key} {value}"
 

@@ -17,7 +17,7 @@ from tunesmith.errors import ConfigError
 if TYPE_CHECKING:
     from tunesmith.runs import RunDirectory
 
-WHAT, LENGTH, STEPS, UPDATES, RUN = "What trains", "Prompts and lengths", "Steps", "Updates", "Run"
+WHAT, OBJECTIVE, LENGTH, STEPS, UPDATES, RUN = "What trains", "What is learnt", "Prompts and lengths", "Steps", "Updates", "Run"
 NOT_SETTINGS = frozenset({"resume", "name", "runs_dir", "as_json"})
 """Parameters of the verb that are not fields of `TrainConfig`."""
 
@@ -37,14 +37,23 @@ def train(
         ),
     ] = None,
     method: Annotated[
-        Literal["lora", "full", "freeze"] | None,
-        typer.Option(help="Low-rank adapters, all weights, or the last layers only. [default: lora]", rich_help_panel=WHAT),
+        Literal["lora", "qlora", "full", "freeze"] | None,
+        typer.Option(
+            help="Low-rank adapters, adapters on a base in four bits, all weights, or the last layers only. [default: lora]",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     lora_rank: Annotated[
-        int | None, typer.Option(metavar="N", help="Inner dimension of the adapters. [default: 16]", rich_help_panel=WHAT)
+        int | None,
+        typer.Option(
+            metavar="N", help="Inner dimension of the adapters. [default: 16, more from 50,000 examples on]", rich_help_panel=WHAT
+        ),
     ] = None,
     lora_alpha: Annotated[
-        float | None, typer.Option(metavar="X", help="Adapters are scaled by alpha / rank. [default: 32]", rich_help_panel=WHAT)
+        float | None,
+        typer.Option(
+            metavar="X", help="Adapters are scaled by alpha / rank. [default: 32, with --rslora 2 x sqrt(rank)]", rich_help_panel=WHAT
+        ),
     ] = None,
     lora_dropout: Annotated[
         float | None,
@@ -58,8 +67,53 @@ def train(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    lora_rslora: Annotated[
+        bool | None,
+        typer.Option("--rslora", help="Scale adapters by alpha / sqrt(rank), for large ranks. [default: off]", rich_help_panel=WHAT),
+    ] = None,
+    lora_dora: Annotated[
+        bool | None, typer.Option("--dora", help="Train a magnitude beside each adapter (DoRA). [default: off]", rich_help_panel=WHAT)
+    ] = None,
+    new_tokens: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKENS",
+            help="Add these to the vocabulary, with commas between them, and train their embeddings. [default: none]",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     trainable_layers: Annotated[
         int | None, typer.Option(metavar="N", help="For freeze: how many of the last layers train. [default: 4]", rich_help_panel=WHAT)
+    ] = None,
+    objective: Annotated[
+        Literal["auto", "sft", "dpo", "kto", "orpo"] | None,
+        typer.Option(
+            help="Right answers (sft), the better answers of pairs (dpo, orpo), or desirable answers (kto); auto is by the data: "
+            "pairs dpo, answers with a label kto, everything else sft. [default: auto]",
+            rich_help_panel=OBJECTIVE,
+        ),
+    ] = None,
+    dpo_loss: Annotated[
+        Literal["sigmoid", "ipo"] | None,
+        typer.Option(help="For dpo: the logistic loss, or the squared one of IPO. [default: sigmoid]", rich_help_panel=OBJECTIVE),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="For dpo and kto: larger stays closer to the starting model. [default: 0.1]", rich_help_panel=OBJECTIVE
+        ),
+    ] = None,
+    desirable_weight: Annotated[
+        float | None, typer.Option(metavar="X", help="For kto: weight of desirable answers. [default: 1]", rich_help_panel=OBJECTIVE)
+    ] = None,
+    undesirable_weight: Annotated[
+        float | None, typer.Option(metavar="X", help="For kto: weight of undesirable answers. [default: 1]", rich_help_panel=OBJECTIVE)
+    ] = None,
+    orpo_lambda: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="For orpo: weight of the odds ratio beside the supervised loss. [default: 0.1]", rich_help_panel=OBJECTIVE
+        ),
     ] = None,
     template: Annotated[
         str | None,
@@ -81,13 +135,23 @@ def train(
         ),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(metavar="X", help="Passes over the training split. [default: 3]", rich_help_panel=STEPS)
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Passes over the training split. [default: 3, more over under 34 examples, fewer over more than 8,333]",
+            rich_help_panel=STEPS,
+        ),
     ] = None,
     max_steps: Annotated[
         int | None, typer.Option(metavar="N", help="Stop after this many updates. [default: the epochs decide]", rich_help_panel=STEPS)
     ] = None,
     examples_per_step: Annotated[
-        int | None, typer.Option(metavar="N", help="Examples in one update. [default: 8]", rich_help_panel=STEPS)
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Examples in one update. [default: 8, from 10,000 examples on 16 for lora and qlora, else 32]",
+            rich_help_panel=STEPS,
+        ),
     ] = None,
     tokens_per_step: Annotated[
         int | None,
@@ -103,9 +167,25 @@ def train(
             rich_help_panel=STEPS,
         ),
     ] = None,
+    share_prefixes: Annotated[
+        bool | None,
+        typer.Option(
+            " /--no-share-prefixes",
+            help="Compute what examples begin with in common anew for each. [default: once for all]",
+            rich_help_panel=STEPS,
+        ),
+    ] = None,
     activation_checkpointing: Annotated[
         bool | None,
         typer.Option("--activation-checkpointing", help="Less memory for about a third more time. [default: off]", rich_help_panel=STEPS),
+    ] = None,
+    cache_activations: Annotated[
+        bool | None,
+        typer.Option(
+            " /--no-cache-activations",
+            help="For freeze: compute the frozen layers anew in every step. [default: once]",
+            rich_help_panel=STEPS,
+        ),
     ] = None,
     evaluate_every: Annotated[
         int | None,
@@ -119,7 +199,11 @@ def train(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Peak. [default: 5e-4 for lora, 1e-4 for freeze, 5e-5 for full]", rich_help_panel=UPDATES),
+        typer.Option(
+            metavar="X",
+            help="Peak. [default: 5e-4 for lora, 5e-4 for qlora, 1e-4 for freeze, 5e-5 for full]",
+            rich_help_panel=UPDATES,
+        ),
     ] = None,
     schedule: Annotated[
         Literal["cosine", "linear", "constant"] | None,
@@ -157,6 +241,12 @@ def train(
     keep_checkpoints: Annotated[
         int | None, typer.Option(metavar="N", help="How many of the latest checkpoints stay. [default: 2]", rich_help_panel=RUN)
     ] = None,
+    estimate: Annotated[
+        bool | None,
+        typer.Option(
+            " /--no-estimate", help="Do not measure time and memory before the first step. [default: measure]", rich_help_panel=RUN
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -169,7 +259,7 @@ def train(
 
     Before the first step every example's tokens are checked; Ctrl-C finishes the step, saves, and says how to go on.
     """
-    given = {key: value for key, value in context.params.items() if value is not None and value is not False}
+    given = {key: value for key, value in context.params.items() if value is not None and (value or key != "as_json")}
     run = _resume(resume, given) if resume else _train(given, name=name, runs_dir=runs_dir or RUNS_DIR)
     if as_json:
         print_json({"path": str(run.path), "model": str(run.model_dir), **run.manifest()})
@@ -206,13 +296,16 @@ def _resume(path: Path, given: Mapping[str, Any]) -> RunDirectory:
 
 
 def _as_typed(key: str) -> str:
-    return "DIR" if key == "data" else f"--{key.replace('_', '-')}"
+    plain = key.removeprefix("lora_") if key in ("lora_rslora", "lora_dora") else key
+    return "DIR" if key == "data" else f"--{plain.replace('_', '-')}"
 
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options that were given, as `TrainConfig` nests them."""
     plain = {key: value for key, value in given.items() if key not in NOT_SETTINGS and not key.startswith("lora_")}
     lora = {key.removeprefix("lora_"): value for key, value in given.items() if key.startswith("lora_")}
+    if "new_tokens" in plain:
+        plain["new_tokens"] = tuple(plain["new_tokens"].split(","))
     return {**plain, "lora": lora} if lora else plain
 
 
@@ -222,5 +315,6 @@ command = verb(
     "tunesmith train prepared/faq --model smollm2-135m-instruct",
     "tunesmith train prepared/faq --model smollm2-135m-instruct --method full --epochs 2 --name faq-full",
     "tunesmith train prepared/more-faq --model runs/faq        # go on from an earlier run with more data",
+    "tunesmith train prepared/pairs --model runs/faq --objective dpo --beta 0.1",
     "tunesmith train --resume runs/faq                         # after Ctrl-C or a crash",
 )

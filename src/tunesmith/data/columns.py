@@ -5,6 +5,8 @@
 
 Names are compared without regard to case. Nothing is guessed: when two layouts fit and neither takes in the other, the
 user is asked. A layout takes in another when it uses all of its columns and more, as Alpaca does with input/output.
+`chosen` beside `rejected` makes preference pairs; a `label` beside answers makes judged answers if its values are true and
+false, for a column of that name often holds classes.
 """
 
 from __future__ import annotations
@@ -12,62 +14,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Any, NoReturn
 
 from tunesmith.config import PrepareConfig
-from tunesmith.errors import DataError
+from tunesmith.data.labels import are_labels, unclear_words
+from tunesmith.data.layouts import CHOSEN, KNOWN, LABEL, PAIRS, REJECTED, Kind, Layout
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.types import Row
 
-Kind = Literal["prompt-completion", "messages", "sharegpt", "text"]
-
 KEYS_REMEDY = "name the columns with `--prompt-key COLUMN --completion-key COLUMN`"
+PAIR_KEYS_REMEDY = "name the columns with `--prompt-key COLUMN --chosen-key COLUMN --rejected-key COLUMN`"
 METADATA_COLUMNS = frozenset({"column 1", "date", "id", "meta", "metadata", "source", "timestamp", "title", "url"})
 """May stand beside `text` without raising the question whether `text` is a prompt. (`column 1`: an unnamed CSV index.)"""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Layout:
-    """The columns of one source and their parts. Either `prompt` and `completion` are set, or `content`."""
-
-    kind: Kind
-    name: str
-    """`question/answer`, `Alpaca`, …, or `as named`."""
-    prompt: str | None = None
-    completion: str | None = None
-    input: str | None = None
-    """What follows the prompt, when there is such a column."""
-    content: str | None = None
-    """The column with the whole conversation or the raw text."""
-    unused: tuple[str, ...] = ()
-    """Columns that play no part."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that are used, prompt first."""
-        return tuple(column for column in (self.prompt, self.input, self.completion, self.content) if column is not None)
-
-    def __str__(self) -> str:
-        """In words, as the screen and the report say it."""
-        if self.kind == "text":
-            return f"{self.content} -> raw text, every token supervised"
-        if self.content is not None:
-            return f"{self.content} -> conversation ({self.name})"
-        prompt = self.prompt if self.input is None else f"{self.prompt} + {self.input}"
-        return f"{prompt} -> prompt, {self.completion} -> completion ({self.name})"
-
-
-KNOWN = (
-    Layout(kind="prompt-completion", name="question/answer", prompt="question", completion="answer"),
-    Layout(kind="prompt-completion", name="instruction/response", prompt="instruction", completion="response"),
-    Layout(kind="prompt-completion", name="Alpaca", prompt="instruction", input="input", completion="output"),
-    Layout(kind="prompt-completion", name="Alpaca without input", prompt="instruction", completion="output"),
-    Layout(kind="prompt-completion", name="input/output", prompt="input", completion="output"),
-    Layout(kind="prompt-completion", name="prompt/completion", prompt="prompt", completion="completion"),
-    Layout(kind="messages", name="OpenAI messages", content="messages"),
-    Layout(kind="sharegpt", name="ShareGPT", content="conversations"),
-    Layout(kind="text", name="raw text", content="text"),
-)
-"""What is recognised, in the order in which errors list it."""
 
 
 def recognise(rows: Sequence[Row], config: PrepareConfig) -> Layout:
@@ -78,11 +36,15 @@ def recognise(rows: Sequence[Row], config: PrepareConfig) -> Layout:
     """
     if not rows:
         raise DataError("rows", "there are none", expected="at least one", remedy="give some")
-    columns = _Columns(names=tuple(dict.fromkeys(name for row in rows for name in row.values)), place=rows[0].source)
-    if config.prompt_key or config.completion_key:
-        return _named(columns, config)
-    layout = _recognised(columns)
-    return _with_input(layout, columns, config.input_key) if config.input_key else layout
+    columns = _Columns(names=tuple(dict.fromkeys(name for row in rows for name in row.values)), rows=rows)
+    if config.chosen_key or config.rejected_key or (config.prompt_key and not config.completion_key and columns.are_pairs):
+        layout = _named_pair(columns, config)
+    elif config.prompt_key or config.completion_key:
+        layout = _named(columns, config)
+    else:
+        layout = _recognised(columns)
+        layout = _with_input(layout, columns, config.input_key) if config.input_key else layout
+    return _with_label(layout, columns, config.label_key)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +52,23 @@ class _Columns:
     """The names of the columns in the order they were met."""
 
     names: tuple[str, ...]
-    place: str
+    rows: Sequence[Row]
+
+    @property
+    def place(self) -> str:
+        return self.rows[0].source
+
+    @property
+    def are_pairs(self) -> bool:
+        return self.find(CHOSEN) is not None and self.find(REJECTED) is not None
+
+    def values(self, name: str) -> list[Any]:
+        """Of one column, row by row; None where a row lacks it."""
+        return [row.values.get(name) for row in self.rows]
+
+    def has_lists(self, name: str) -> bool:
+        """Is the first value there is a list, as conversations are?"""
+        return isinstance(next((value for value in self.values(name) if value is not None), None), list | tuple)
 
     def find(self, name: str) -> str | None:
         """The column of this name as the file spells it: exactly, else but for case."""
@@ -117,16 +95,20 @@ class _Columns:
 
 
 def _recognised(columns: _Columns) -> Layout:
-    fitting = [layout for known in KNOWN if (layout := _fit(known, columns)) is not None]
+    known = PAIRS if columns.are_pairs else KNOWN
+    fitting = [layout for one in known if (layout := _fit(one, columns)) is not None]
     widest = [one for one in fitting if not any(set(one.columns) < set(other.columns) for other in fitting)]
+    keys_remedy = PAIR_KEYS_REMEDY if columns.are_pairs else KEYS_REMEDY
     if not widest:
-        known = ", ".join(" + ".join(layout.columns) for layout in KNOWN)
-        columns.refuse(f"the columns {columns.listed()} are no layout tunesmith knows", f"one of {known}", KEYS_REMEDY)
+        names = ", ".join(" + ".join(layout.columns) for layout in (*known, *PAIRS[:1]))
+        columns.refuse(f"the columns {columns.listed()} are no layout tunesmith knows", f"one of {names}", keys_remedy)
     if len(widest) > 1:
         found = f"the columns {columns.listed()} can be read as {' or as '.join(layout.name for layout in widest)}"
-        remedy = KEYS_REMEDY if any(layout.prompt for layout in widest) else "remove the column that is not meant"
+        remedy = keys_remedy if any(layout.prompt for layout in widest) else "remove the column that is not meant"
         columns.refuse(found, "one layout", remedy)
     layout = widest[0]
+    if layout.kind == "two conversations":
+        _require_conversations(layout, columns)
     if layout.kind == "text" and any(column.casefold() not in METADATA_COLUMNS for column in layout.unused):
         columns.refuse(
             f"the columns {columns.listed()} can be read as raw text, or as prompts whose completion is another column",
@@ -136,27 +118,36 @@ def _recognised(columns: _Columns) -> Layout:
     return layout
 
 
+def _require_conversations(layout: Layout, columns: _Columns) -> None:
+    """Two columns of answers without one that holds their prompt have to be whole conversations."""
+    assert layout.content is not None
+    if not columns.has_lists(layout.content):
+        columns.refuse(
+            f"which of the columns {columns.listed()} is the prompt of {layout.content} and {layout.rejected} cannot be told",
+            "one known prompt column, or whole conversations that share their beginning",
+            "name it with `--prompt-key COLUMN`",
+        )
+
+
 def _fit(known: Layout, columns: _Columns) -> Layout | None:
     """`known` with the file's own spelling, or None when a column of it is not there."""
-    found = {part: columns.find(name) for part in ("prompt", "input", "completion", "content") if (name := getattr(known, part))}
+    parts = ("prompt", "input", "completion", "content", "rejected")
+    found = {part: columns.find(name) for part in parts if (name := getattr(known, part))}
     if None in found.values():
         return None
     return _layout(known.kind, known.name, columns, **found)
 
 
-def _layout(
-    kind: Kind,
-    name: str,
-    columns: _Columns,
-    *,
-    prompt: str | None = None,
-    input: str | None = None,
-    completion: str | None = None,
-    content: str | None = None,
-) -> Layout:
-    used = {prompt, input, completion, content}
-    unused = tuple(column for column in columns.names if column not in used)
-    return Layout(kind=kind, name=name, prompt=prompt, input=input, completion=completion, content=content, unused=unused)
+def _layout(kind: Kind, name: str, columns: _Columns, **parts: str | None) -> Layout:
+    """Of these columns, by part (`prompt`, `completion`, …), all others unused."""
+    unused = tuple(column for column in columns.names if column not in parts.values())
+    return Layout(kind=kind, name=name, unused=unused, **parts)
+
+
+def _changed(layout: Layout, columns: _Columns, **parts: str | None) -> Layout:
+    """With some parts replaced."""
+    names = ("prompt", "input", "completion", "content", "rejected", "label")
+    return _layout(layout.kind, layout.name, columns, **{**{name: getattr(layout, name) for name in names}, **parts})
 
 
 def _named(columns: _Columns, config: PrepareConfig) -> Layout:
@@ -175,12 +166,48 @@ def _named(columns: _Columns, config: PrepareConfig) -> Layout:
         columns.refuse(found, f"one known {part} column", f"name it with `{option} COLUMN`")
     if prompt == completion:
         columns.refuse(f"{prompt} is named as prompt and as completion", "two columns", "correct one of the keys")
-    layout = _layout("prompt-completion", "as named", columns, prompt=prompt, completion=completion)
+    return _input_of_named(_layout("prompt-completion", "as named", columns, prompt=prompt, completion=completion), columns, config)
+
+
+def _named_pair(columns: _Columns, config: PrepareConfig) -> Layout:
+    """Preference pairs by the user's keys; `chosen`, `rejected` and a known prompt where a key is not given."""
+    if config.chosen_key and config.completion_key:
+        raise ConfigError("prepare", "--chosen-key and --completion-key", expected="one of them", remedy="leave --completion-key out")
+    chosen_key, option = (config.completion_key, "--completion-key") if config.completion_key else (config.chosen_key, "--chosen-key")
+    chosen = _required_or_known(columns, chosen_key, option, CHOSEN, "better answer")
+    rejected = _required_or_known(columns, config.rejected_key, "--rejected-key", REJECTED, "worse answer")
+    if config.prompt_key:
+        prompt: str | None = columns.require(config.prompt_key, "--prompt-key")
+    else:
+        prompt = _only_one(columns, [known.prompt for known in PAIRS], besides=chosen)
+    if len({prompt, chosen, rejected}) < 3:
+        columns.refuse("one column is named for two parts", "a column each for prompt, chosen and rejected", "correct one of the keys")
+    if prompt is None:
+        layout = _layout("two conversations", "as named", columns, content=chosen, rejected=rejected)
+        _require_conversations(layout, columns)
+        return layout
+    layout = _layout("prompt-completion", "as named", columns, prompt=prompt, completion=chosen, rejected=rejected)
+    return _input_of_named(layout, columns, config)
+
+
+def _required_or_known(columns: _Columns, key: str | None, option: str, known: str, part: str) -> str:
+    if key:
+        return columns.require(key, option)
+    column = columns.find(known)
+    if column is None:
+        found = f"which of the columns {columns.listed()} is the {part} cannot be told"
+        columns.refuse(found, f"a column {known}", f"name it with `{option} COLUMN`")
+    return column
+
+
+def _input_of_named(layout: Layout, columns: _Columns, config: PrepareConfig) -> Layout:
+    """With the input column that the user names; else with `input`, if it stands beside an instruction."""
     if config.input_key:
         return _with_input(layout, columns, config.input_key)
     extra = columns.find("input")
-    follows = prompt.casefold() == "instruction" and extra is not None and extra != completion
-    return _layout(layout.kind, layout.name, columns, prompt=prompt, input=extra, completion=completion) if follows else layout
+    assert layout.prompt is not None
+    follows = layout.prompt.casefold() == "instruction" and extra is not None and extra not in layout.columns
+    return _changed(layout, columns, input=extra) if follows else layout
 
 
 def _only_one(columns: _Columns, names: Sequence[str | None], *, besides: str) -> str | None:
@@ -193,6 +220,29 @@ def _only_one(columns: _Columns, names: Sequence[str | None], *, besides: str) -
 
 def _with_input(layout: Layout, columns: _Columns, key: str) -> Layout:
     column = columns.require(key, "--input-key")
-    if layout.kind != "prompt-completion" or column in (layout.prompt, layout.completion):
+    if layout.kind != "prompt-completion" or column in (layout.prompt, layout.completion, layout.rejected):
         columns.refuse(f"{column} cannot be the input of {layout}", "a prompt, a completion and a third column", "correct --input-key")
-    return _layout(layout.kind, layout.name, columns, prompt=layout.prompt, input=column, completion=layout.completion)
+    return _changed(layout, columns, input=column)
+
+
+def _with_label(layout: Layout, columns: _Columns, key: str | None) -> Layout:
+    """With the column that the user names; else with `label`, if that is no part yet and holds judgements."""
+    if key:
+        column = columns.require(key, "--label-key")
+        if layout.kind == "text" or layout.rejected or column in layout.columns:
+            expected = "prompts, single answers and a further column"
+            columns.refuse(f"{column} cannot be the label of {layout}", expected, "correct or leave out --label-key")
+        return _changed(layout, columns, label=column)
+    found = columns.find(LABEL)
+    if found is None or found in layout.columns or layout.kind == "text" or layout.rejected:
+        return layout
+    values = columns.values(found)
+    if are_labels(values):
+        return _changed(layout, columns, label=found)
+    if unclear := unclear_words(values):
+        columns.refuse(
+            f"the column {found} holds {' and '.join(map(repr, unclear[:4]))}, which may be judgements of the answers",
+            "true for a desirable answer and false for another, or 1 and 0",
+            "write those in it, or give it another name if it judges nothing",
+        )
+    return layout

@@ -36,9 +36,18 @@ def read_messages(value: Any, column: str) -> tuple[Message, ...]:
     if not isinstance(value, list | tuple):
         detail = f"the column {column!r} is {reprlib.repr(value)}, of type {type(value).__name__}"
         raise UnusableRowError("conversation is not a list", detail, "a list of messages")
-    messages = tuple(_message(item, f"{column}[{position}]") for position, item in enumerate(value))
-    _require_order(messages)
+    messages = read_turns(value, column)
+    require_order(messages)
     return messages
+
+
+def read_turns(value: Sequence[Any], column: str) -> tuple[Message, ...]:
+    """The messages of a list that may be part of a conversation: a prompt, or an answer.
+
+    Raises:
+        UnusableRowError: an item is no message with a known role, or an answer is empty.
+    """
+    return tuple(_message(item, f"{column}[{position}]") for position, item in enumerate(value))
 
 
 def _message(item: Any, where: str) -> Message:
@@ -59,7 +68,12 @@ def _message(item: Any, where: str) -> Message:
     return Message(role=role, content=require(item.get(content_key), part, f"{where}.{content_key}"))
 
 
-def _require_order(messages: Sequence[Message]) -> None:
+def require_order(messages: Sequence[Message]) -> None:
+    """Refuse what is no conversation that ends with an answer.
+
+    Raises:
+        UnusableRowError: naming the first message that is out of turn.
+    """
     turns = messages[1:] if messages and messages[0].role == "system" else messages
     if not turns:
         raise UnusableRowError("conversation without a user message", "the conversation has no user message", PROPER_ORDER)

@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.columns import Layout
+from tunesmith.data.answers import Answered, read_answered
 from tunesmith.data.conversations import read_messages
-from tunesmith.data.faults import UnusableRowError, require_string, require_text
+from tunesmith.data.faults import UnusableRowError, require_text
+from tunesmith.data.labels import read_label
+from tunesmith.data.layouts import Layout
 from tunesmith.errors import DataError
 from tunesmith.types import Example, Message, Row
 
@@ -98,45 +100,54 @@ def _first_fault(invalid: Sequence[Invalid], num_rows: int) -> DataError:
 
 
 def _example(row: Row, layout: Layout) -> Example:
-    required = [column for column in layout.columns if column != layout.input]
-    if all(column in row.values for column in required) and all(_is_blank(row.values.get(column)) for column in layout.columns):
-        raise UnusableRowError(BLANK_ROW, f"nothing stands in {', '.join(layout.columns)}", "a filled row")
-    if layout.kind == "prompt-completion":
-        messages, fields = _prompt_and_completion(row.values, layout)
-        return build_example(row.source, messages=messages, fields=fields)
-    assert layout.content is not None
-    content = row.values.get(layout.content)
+    said = [column for column in layout.columns if column != layout.label]
+    if all(column in row.values for column in layout.necessary) and all(_is_blank(row.values.get(column)) for column in said):
+        raise UnusableRowError(BLANK_ROW, f"nothing stands in {', '.join(said)}", "a filled row")
     if layout.kind == "text":
-        return build_example(row.source, text=require_text(content, "text", layout.content))
-    return build_example(row.source, messages=read_messages(content, layout.content))
+        assert layout.content is not None
+        return build_example(row.source, text=require_text(row.values.get(layout.content), "text", layout.content))
+    if layout.kind in ("messages", "sharegpt"):
+        assert layout.content is not None
+        answered = Answered(messages=read_messages(row.values.get(layout.content), layout.content))
+    else:
+        answered = read_answered(row.values, layout)
+    label = None if layout.label is None else read_label(row.values.get(layout.label), layout.label)
+    return build_example(row.source, messages=answered.messages, fields=answered.fields, rejected=answered.rejected, label=label)
 
 
 def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _prompt_and_completion(values: Mapping[str, Any], layout: Layout) -> tuple[tuple[Message, ...], Mapping[str, str]]:
-    assert layout.prompt is not None
-    assert layout.completion is not None
-    prompt = require_string(values.get(layout.prompt), "prompt", layout.prompt)
-    completion = require_text(values.get(layout.completion), "completion", layout.completion)
-    fields: Mapping[str, str] = {}
-    extra = values.get(layout.input) if layout.input is not None else None
-    if layout.input is not None and extra is not None and require_string(extra, "input", layout.input).strip():
-        fields = {"instruction": prompt, "input": extra}
-        prompt = f"{prompt}\n\n{extra}"
-    return (Message(role="user", content=prompt), Message(role="assistant", content=completion)), fields
-
-
 def build_example(
-    source: str, *, messages: tuple[Message, ...] = (), text: str | None = None, fields: Mapping[str, str] | None = None
+    source: str,
+    *,
+    messages: tuple[Message, ...] = (),
+    text: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    rejected: str | None = None,
+    label: bool | None = None,
 ) -> Example:
     """An example with its id (from the content alone) and its group (from what the user says, wording aside)."""
     fields = fields or {}
-    content = {"messages": [[message.role, message.content] for message in messages], "text": text, "fields": dict(fields)}
+    content: dict[str, Any] = {
+        "messages": [[message.role, message.content] for message in messages],
+        "text": text,
+        "fields": dict(fields),
+    }
+    # Only what is there: ids of examples without a preference are the same as before there were any.
+    content |= {name: value for name, value in (("rejected", rejected), ("label", label)) if value is not None}
     asked = [text] if text is not None else [message.content for message in messages if message.role == "user"]
-    group = _hash([normalise_prompt(one) for one in asked])
-    return Example(id=_hash(content), source=source, group=group, messages=messages, text=text, fields=fields)
+    return Example(
+        id=short_hash(content),
+        source=source,
+        group=short_hash([normalise_prompt(one) for one in asked]),
+        messages=messages,
+        text=text,
+        rejected=rejected,
+        label=label,
+        fields=fields,
+    )
 
 
 def normalise_prompt(text: str) -> str:
@@ -144,6 +155,7 @@ def normalise_prompt(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _hash(value: Any) -> str:
+def short_hash(value: Any) -> str:
+    """Of anything that JSON can hold."""
     canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:HASH_DIGITS]

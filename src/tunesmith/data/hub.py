@@ -94,7 +94,13 @@ def _read_folder(folder: Path, config: str | None, split: str | None) -> DataSet
             remedy="train on it as it is, or prepare again from the original files",
         )
     with _failures_of(label, "data files named by split, or a README.md that names them"), tempfile.TemporaryDirectory() as cache, _quiet():
-        return _load(str(folder), label, config, split, cache_dir=cache)
+        return _load(str(folder), label, config, split, cache_dir=cache, **_text_options(folder))
+
+
+def _text_options(folder: Path) -> dict[str, str]:
+    """A folder of texts alone: each file is one document. (The datasets library would make every line a row of its own.)"""
+    suffixes = {file.suffix.lower() for file in folder.rglob("*") if file.is_file()} & set(FILE_SUFFIXES)
+    return {"sample_by": "document"} if suffixes == {".txt"} else {}
 
 
 def _read_hub(name: str, config: str | None, split: str | None) -> DataSet:
@@ -111,14 +117,14 @@ def _read_hub(name: str, config: str | None, split: str | None) -> DataSet:
         ) from None
 
 
-def _load(name: str, label: str, config: str | None, split: str | None, *, cache_dir: str | None) -> DataSet:
+def _load(name: str, label: str, config: str | None, split: str | None, *, cache_dir: str | None, **options: str) -> DataSet:
     import datasets
 
     config = _choose_config(datasets.get_dataset_config_names(name), config, name)
     label = label if config == "default" else f"{label}:{config}"
     splits = [str(one) for one in datasets.get_dataset_split_names(name, config)]
     chosen, note = choose_split(splits, split, label)
-    loaded = datasets.load_dataset(name, config, split=chosen, cache_dir=cache_dir)
+    loaded = datasets.load_dataset(name, config, split=chosen, cache_dir=cache_dir, **options)
     return DataSet(label=f"{label}/{chosen}", records=loaded.to_list(), note=note)
 
 

@@ -13,7 +13,7 @@ import hashlib
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from typing import Any
 from tunesmith.config import PrepareConfig
 from tunesmith.data.columns import recognise
 from tunesmith.data.examples import Invalid, to_examples
+from tunesmith.data.passages import divide, should_divide
 from tunesmith.data.prepared import MANIFEST, REPORT, SCHEMA_VERSION, SPLIT_NAMES, PreparedData, example_to_record, file_sha256
 from tunesmith.data.readers import SourceRows, printable, read_source
 from tunesmith.data.report import Outcome, ReadSource, counts, full_report, source_record, summary_lines
 from tunesmith.data.split import remove_duplicates, split_examples
 from tunesmith.errors import DataError
 from tunesmith.files import atomic_directory, write_json, write_json_lines
-from tunesmith.types import Example, Row
+from tunesmith.types import Example, ExampleKind, Row
 
 
 def prepare(
@@ -99,6 +100,7 @@ def _go_through(sources: Sequence[SourceRows], config: PrepareConfig) -> Outcome
     examples: list[Example] = []
     invalid: list[Invalid] = []
     used = []
+    kinds: dict[ExampleKind, str] = {}
     for number, source in enumerate(sources):
         layout = recognise(source.rows, config)
         chosen = [source.rows[position] for position in sampled[number]]
@@ -107,9 +109,29 @@ def _go_through(sources: Sequence[SourceRows], config: PrepareConfig) -> Outcome
             result = to_examples(chosen, layout, config)
             examples += result.examples
             invalid += result.invalid
+            kinds.setdefault(result.examples[0].kind, source.label)
+    _refuse_mixture(kinds)
     kept = remove_duplicates(examples)
-    splits = split_examples(kept.examples, config.test_fraction, config.validation_fraction, config.seed)
-    return Outcome(sources=used, invalid=invalid, duplicates=kept.duplicates, splits=splits)
+    if should_divide(kept.examples, config):
+        splits, divided = divide(kept.examples, config), tuple(document.source for document in kept.examples)
+    else:
+        splits, divided = split_examples(kept.examples, config.test_fraction, config.validation_fraction, config.seed), ()
+    return Outcome(sources=used, invalid=invalid, duplicates=kept.duplicates, splits=splits, divided=divided)
+
+
+KIND_WORDS: Mapping[ExampleKind, str] = {
+    "text": "raw text",
+    "conversation": "prompts with one answer",
+    "pair": "preference pairs",
+    "judged": "judged answers",
+}
+
+
+def _refuse_mixture(kinds: Mapping[ExampleKind, str]) -> None:
+    """A set of preferences holds nothing else: no objective trains on both. (`kinds`: each with a source that has it.)"""
+    if len(kinds) > 1 and kinds.keys() & {"pair", "judged"}:
+        found = ", ".join(f"{label} holds {KIND_WORDS[kind]}" for kind, label in kinds.items())
+        raise DataError("prepare", found, expected="data of one kind", remedy="prepare each kind into a directory of its own")
 
 
 def _sample(sizes: Sequence[int], config: PrepareConfig) -> list[list[int]]:
@@ -137,6 +159,7 @@ def _write(directory: Path, outcome: Outcome, config: PrepareConfig) -> dict[str
         "summary": summary_lines(outcome, config),
         "sources": [source_record(one) for one in outcome.sources],
         "layout": "; ".join(dict.fromkeys(str(one.layout) for one in outcome.sources)),
+        "kind": outcome.splits.train[0].kind,
         "settings": config.model_dump(),
         "counts": counts(outcome),
         "splits": splits,

@@ -23,7 +23,7 @@ from typing import Any
 from tunesmith.errors import DataError, RunError
 from tunesmith.files import read_json_lines
 from tunesmith.runs import RunDirectory
-from tunesmith.types import Example, Message
+from tunesmith.types import Example, ExampleKind, Message
 
 SCHEMA_VERSION = 1
 """Of prepared directories; a higher one was written by a newer tunesmith and is refused."""
@@ -47,6 +47,11 @@ class PreparedData:
     def fingerprint(self) -> str:
         """Equal for two directories exactly when their split files are equal to the byte."""
         return str(self.manifest["fingerprint"])
+
+    @property
+    def kind(self) -> ExampleKind:
+        """What the examples can teach; those of one set are all of one kind, but raw text may stand beside conversations."""
+        return self.train[0].kind
 
     @property
     def template(self) -> str:
@@ -121,6 +126,12 @@ def example_to_record(example: Example) -> dict[str, Any]:
         record["messages"] = [{"role": message.role, "content": message.content} for message in example.messages]
     if example.text is not None:
         record["text"] = example.text
+    if example.rejected is not None:
+        record["rejected"] = example.rejected
+    if example.label is not None:
+        record["label"] = example.label
+    if example.unfinished:
+        record["unfinished"] = True
     if example.fields:
         record["fields"] = dict(example.fields)
     return record
@@ -134,6 +145,9 @@ def example_from_record(record: Mapping[str, Any]) -> Example:
         group=record["group"],
         messages=tuple(Message(role=message["role"], content=message["content"]) for message in record.get("messages", ())),
         text=record.get("text"),
+        rejected=record.get("rejected"),
+        label=record.get("label"),
+        unfinished=record.get("unfinished", False),
         fields=record.get("fields", {}),
     )
 

@@ -75,7 +75,7 @@ def _read_file(path: Path, label: str, encoding: str, split: str | None) -> Sour
             label,
             f"files of the kind {path.suffix!r} are not read" if path.suffix else "the name has no suffix that tells the kind",
             expected=f"one of {', '.join(READERS)}",
-            remedy='convert it (raw text: one {"text": …} a line in a .jsonl file) or rename it',
+            remedy="convert it (raw text: a .txt file) or rename it",
         )
     if split is not None:
         raise DataError(label, f"a file has no split {split!r}", expected="a data set of several splits", remedy="leave out `--split`")
@@ -153,6 +153,11 @@ def _tab_separated(data: bytes, label: str, encoding: str) -> list[Row]:
     return list(read_delimited(decode(data, label, encoding), label, "\t"))
 
 
+def _plain_text(data: bytes, label: str, encoding: str) -> list[Row]:
+    """The whole file is one document."""
+    return [Row(values={"text": decode(data, label, encoding)}, source=f"{label}:1")]
+
+
 def _parquet(data: bytes, label: str, encoding: str) -> list[Row]:
     import pyarrow
     from pyarrow import parquet
@@ -172,5 +177,6 @@ READERS: Mapping[str, Callable[[bytes, str, str], list[Row]]] = {
     ".csv": _comma_separated,
     ".tsv": _tab_separated,
     ".parquet": _parquet,
+    ".txt": _plain_text,
 }
 """By suffix: (bytes, label, encoding) -> rows."""

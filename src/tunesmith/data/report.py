@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.columns import Layout
 from tunesmith.data.examples import Invalid, normalise_prompt, problem_counts
+from tunesmith.data.layouts import Layout
 from tunesmith.data.prepared import SCHEMA_VERSION, SPLIT_NAMES
 from tunesmith.data.readers import SourceRows
-from tunesmith.data.split import Duplicate, Splits
+from tunesmith.data.split import FEWEST_TO_VALIDATE, Duplicate, Splits
 from tunesmith.types import Example
 
 
@@ -39,6 +39,8 @@ class Outcome:
     invalid: Sequence[Invalid]
     duplicates: Sequence[Duplicate]
     splits: Splits
+    divided: Sequence[str] = ()
+    """Sources of the documents that were cut into passages to split them; then the splits hold passages."""
 
     @property
     def num_read(self) -> int:
@@ -62,7 +64,7 @@ class Outcome:
 
 
 def counts(outcome: Outcome) -> dict[str, Any]:
-    """Rows read = not sampled + dropped + duplicates + kept; kept = the sum of the splits."""
+    """Rows read = not sampled + dropped + duplicates + kept (documents, where they were divided); kept = the sum of the splits."""
     return {
         "rows_read": outcome.num_read,
         "rows_not_sampled": outcome.num_read - outcome.num_used,
@@ -78,10 +80,11 @@ def full_report(outcome: Outcome, config: PrepareConfig) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "summary": summary_lines(outcome, config),
-        "notes": notes(outcome),
+        "notes": notes(outcome, config),
         "counts": counts(outcome),
         "sources": [source_record(one) for one in outcome.sources],
         "dropped": _dropped(outcome.invalid),
+        "divided": list(outcome.divided),
         "duplicates": [{"source": one.source, "duplicate_of": one.duplicate_of} for one in outcome.duplicates],
         "empty_prompts": empty_prompts(outcome),
         "lengths": length_statistics(list(outcome.kept())),
@@ -118,29 +121,80 @@ def summary_lines(outcome: Outcome, config: PrepareConfig) -> list[str]:
     lines = [f"read {_count(len(one.source.rows), 'row')} from {one.source.label}: {one.layout}" for one in outcome.sources]
     if outcome.num_used < outcome.num_read:
         lines.append(f"used a sample of {outcome.num_used:,} of them (limit {config.limit:,}, seed {config.seed})")
-    kept = [f"kept {outcome.num_kept:,}"]
+    kept = [f"kept {_kept(outcome)}"]
     if outcome.duplicates:
         kept.append(f"removed {_count(len(outcome.duplicates), 'exact duplicate')}")
     if outcome.invalid:
         kept.append(f"dropped {_count(len(outcome.invalid), 'row')} ({problem_counts(outcome.invalid)})")
     sizes = ", ".join(f"{name} {size:,}" for name, size in outcome.split_sizes.items())
-    return [*lines, ", ".join(kept), f"{sizes} (seed {config.seed})", *(f"note: {note}" for note in notes(outcome))]
+    how = "consecutive passages" if outcome.divided else f"seed {config.seed}"
+    return [*lines, ", ".join(kept), f"{sizes} ({how})", *(f"note: {note}" for note in notes(outcome, config))]
 
 
-def notes(outcome: Outcome) -> list[str]:
+def _kept(outcome: Outcome) -> str:
+    """How much was kept, and of what kind."""
+    if outcome.divided:
+        return f"{_count(len(outcome.divided), 'document')}, cut into {_count(outcome.num_kept, 'passage')}"
+    kind = outcome.splits.train[0].kind
+    if kind == "pair":
+        return _count(outcome.num_kept, "preference pair")
+    if kind == "judged":
+        desirable = sum(example.label is True for example in outcome.kept())
+        return f"{_count(outcome.num_kept, 'judged answer')} ({desirable:,} desirable, {outcome.num_kept - desirable:,} not)"
+    return f"{outcome.num_kept:,}"
+
+
+def notes(outcome: Outcome, config: PrepareConfig) -> list[str]:
     """What is no fault, but worth knowing."""
     found = [f"{one.source.label}: {one.source.note}" for one in outcome.sources if one.source.note]
     for one in outcome.sources:
         if one.layout.unused:
-            found.append(f"{one.source.label}: not used: {', '.join(one.layout.unused)}")
-    contested = _prompts_with_several_answers(outcome.splits.train)
-    if contested:
-        found.append(f"{_count(contested, 'prompt')} of the train split {'has' if contested == 1 else 'have'} more than one answer")
+            instead = f" (the right answer is {one.layout.completion or one.layout.content})" if one.layout.rejected else ""
+            found.append(f"{one.source.label}: not used: {', '.join(one.layout.unused)}{instead}")
+    found += _about_answers(outcome)
+    if outcome.divided:
+        found.append(_how_divided(config))
     empty = len(empty_prompts(outcome))
     if empty:
         found.append(f"{_count(empty, 'example')} {'has' if empty == 1 else 'have'} an empty prompt")
     found += [f"the {name} split is empty" for name, size in outcome.split_sizes.items() if not size]
     return found
+
+
+def _about_answers(outcome: Outcome) -> list[str]:
+    """Answers that contradict each other."""
+    kind = outcome.splits.train[0].kind
+    if kind in ("pair", "judged"):
+        return _about_preferences(outcome, kind)
+    contested = _prompts_with_several_answers(outcome.splits.train)
+    have = "has" if contested == 1 else "have"
+    return [f"{_count(contested, 'prompt')} of the train split {have} more than one answer"] if contested else []
+
+
+def _about_preferences(outcome: Outcome, kind: str) -> list[str]:
+    """Prompts of which the same answers are preferred both ways, and a set that has only one side."""
+    judged: dict[object, set[object]] = {}
+    for example in outcome.kept():
+        answers = [normalise_prompt(answer) for answer in (example.reference, example.rejected) if answer is not None]
+        judged.setdefault((example.group, *sorted(answers)), set()).add(answers[0] if kind == "pair" else example.label)
+    both_ways = sum(1 for verdicts in judged.values() if len(verdicts) > 1)
+    found = []
+    if both_ways and kind == "pair":
+        found.append(f"{_count(both_ways, 'pair')} of answers {'is' if both_ways == 1 else 'are'} preferred both ways")
+    elif both_ways:
+        found.append(f"{_count(both_ways, 'answer')} {'is' if both_ways == 1 else 'are'} judged both desirable and not")
+    if kind == "judged" and len({example.label for example in outcome.kept()}) == 1:
+        found.append("all answers are judged alike: there is nothing to prefer")
+    return found
+
+
+def _how_divided(config: PrepareConfig) -> str:
+    shares = (1 - config.test_fraction - config.validation_fraction, config.validation_fraction, config.test_fraction)
+    first, middle, last = (f"{100 * share:g} %" for share in shares)
+    return (
+        f"fewer than {FEWEST_TO_VALIDATE} documents, so none is held out whole: of each, the first {first} trains, the next {middle} "
+        f"validates and the last {last} tests, cut between paragraphs (else lines, else words)"
+    )
 
 
 def _prompts_with_several_answers(examples: Iterable[Example]) -> int:
@@ -160,11 +214,12 @@ def _count(number: int, noun: str) -> str:
 
 
 def length_statistics(examples: Sequence[Example]) -> dict[str, Any]:
-    """By part (`prompt`: all before the last answer; `completion`; `text`) and unit (`words`, `characters`)."""
+    """By part (`prompt`: all before the last answer; `completion`; `rejected`; `text`) and unit (`words`, `characters`)."""
     chats = [example for example in examples if example.messages]
     parts = {
         "prompt": ["\n".join(message.content for message in example.prompt_messages) for example in chats],
         "completion": [example.reference for example in chats],
+        "rejected": [example.rejected for example in chats if example.rejected is not None],
         "text": [example.text for example in examples if example.text is not None],
     }
     return {

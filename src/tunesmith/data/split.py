@@ -61,10 +61,12 @@ def remove_duplicates(examples: Iterable[Example]) -> Deduplicated:
 
 
 def _said(example: Example) -> object:
-    """All of an example's words in their order, spacing evened out."""
+    """All of an example's words in their order, spacing evened out, and what is preferred."""
     if example.text is not None:
         return " ".join(example.text.split())
-    return tuple((message.role, " ".join(message.content.split())) for message in example.messages)
+    messages = tuple((message.role, " ".join(message.content.split())) for message in example.messages)
+    rejected = None if example.rejected is None else " ".join(example.rejected.split())
+    return messages, rejected, example.label
 
 
 def split_examples(examples: Sequence[Example], test_fraction: float, validation_fraction: float, seed: int) -> Splits:

@@ -8,24 +8,31 @@ with master weights, Micikevicius et al. 2018, arXiv:1710.03740, section 3.1). I
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import peft
 import torch
+from peft.tuners.trainable_tokens import TrainableTokensLayer
+from peft.utils.other import TrainableTokensWrapper
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import LoraConfig
+from tunesmith.engine.quantize import cast
+from tunesmith.engine.vocabulary import token_layers, write_new_rows
 from tunesmith.errors import ConfigError
 
 
-def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str) -> peft.PeftModel:
-    """Put fresh low-rank adapters on the network, in its own compute type. B starts at zero: the function is unchanged.
+def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str, *, new_token_ids: Sequence[int] = ()) -> peft.PeftModel:
+    """Put fresh low-rank adapters on the network. B starts at zero: the function is unchanged.
+
+    They have the network's compute type, on four-bit layers float32. With `new_token_ids` the rows of these tokens in the
+    embedding, and in the output head, train as well.
 
     Args:
         base_reference: what the adapter's own files name as the model it belongs to.
@@ -33,6 +40,8 @@ def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str) 
     Raises:
         ConfigError: one of the targets is not the name of a linear layer.
     """
+    assert config.rank is not None, "left open: see tunesmith.train.defaults"
+    assert config.alpha is not None, "left open: see tunesmith.train.defaults"
     targets = config.targets if config.targets == "all-linear" else _named_targets(network, config.targets)
     network.name_or_path = base_reference  # peft takes the name from here, and warns when its own settings say another
     settings = peft.LoraConfig(
@@ -40,10 +49,13 @@ def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str) 
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
         target_modules=targets,
+        use_rslora=config.rslora,
+        use_dora=config.dora,
+        trainable_token_indices={name: list(new_token_ids) for name in token_layers(network)} if new_token_ids else None,
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_reference,
     )
-    with _without_deprecations():
+    with without_deprecations():
         return peft.get_peft_model(network, settings, autocast_adapter_dtype=False)
 
 
@@ -65,7 +77,7 @@ def _named_targets(network: PreTrainedModel, targets: str) -> list[str]:
 
 
 @contextmanager
-def _without_deprecations() -> Iterator[None]:
+def without_deprecations() -> Iterator[None]:
     """Peft asks transformers a question by a name that transformers deprecates; the user can do nothing about it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
@@ -74,9 +86,10 @@ def _without_deprecations() -> Iterator[None]:
 
 def load_adapter(network: PreTrainedModel, adapter_dir: Path, *, trainable: bool = False) -> peft.PeftModel:
     """Put a saved adapter on the network, in its own compute type."""
-    with _without_deprecations():
+    with without_deprecations():
         adapted = peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=False)
-    return adapted.to(network.dtype)
+    cast(adapted, network.dtype)
+    return adapted
 
 
 def freeze_all_but_last(network: PreTrainedModel, count: int) -> None:
@@ -85,15 +98,19 @@ def freeze_all_but_last(network: PreTrainedModel, count: int) -> None:
     Raises:
         ConfigError: the model has fewer layers.
     """
-    decoder = network.get_decoder()
-    layers = max((m for m in decoder.children() if isinstance(m, nn.ModuleList)), key=len)
+    layers = decoder_layers(network)
     if count > len(layers):
         raise ConfigError("trainable_layers", str(count), expected=f"at most the model's {len(layers)}", remedy="lower --trainable-layers")
     network.requires_grad_(False)
     layers[-count:].requires_grad_(True)
-    for name, module in decoder.named_children():  # `norm`, `final_layernorm`, `ln_f`; not an embedding's
+    for name, module in network.get_decoder().named_children():  # `norm`, `final_layernorm`, `ln_f`; not an embedding's
         if "norm" in type(module).__name__.lower() and "embed" not in name:
             module.requires_grad_(True)
+
+
+def decoder_layers(network: PreTrainedModel) -> nn.ModuleList:
+    """The decoder's layers, from the embedding's side on."""
+    return max((m for m in network.get_decoder().children() if isinstance(m, nn.ModuleList)), key=len)
 
 
 @contextmanager
@@ -103,14 +120,39 @@ def as_base(network: PreTrainedModel | peft.PeftModel) -> Iterator[None]:
         yield
 
 
+class HeadWeights(NamedTuple):
+    """What the output layer multiplies by and adds."""
+
+    weight: Tensor  # (V, E)
+    bias: Tensor | None  # (V,)
+
+
+def effective_head(network: PreTrainedModel) -> HeadWeights:
+    """The output layer's weights as they act: with the trained rows of new tokens in place, differentiable with respect to them.
+
+    Raises:
+        TypeError: the network has no linear output layer.
+    """
+    layer: Any = network.get_output_embeddings()
+    if isinstance(layer, TrainableTokensWrapper):
+        layer = layer.token_adapter
+    if isinstance(layer, TrainableTokensLayer):
+        base = layer.get_base_layer()
+        is_plain = layer.disable_adapters or layer.merged or not layer.active_adapters
+        return HeadWeights(base.weight if is_plain else layer.get_merged_weights(layer.active_adapters), None)
+    if not isinstance(layer, nn.Linear):
+        raise TypeError(f"{type(network).__name__} has no linear output layer")
+    return HeadWeights(layer.weight, layer.bias)
+
+
 class TrainedWeights:
     """The trained parameters of a network and their float32 masters, under the network's own names."""
 
     def __init__(self, network: nn.Module, compute_dtype: torch.dtype) -> None:
-        """Take the masters from the network as it is (float32), then turn the whole network into `compute_dtype`."""
+        """Take the masters from the network as it is (float32), then turn its weights into `compute_dtype`."""
         self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
         masters = {name: p.detach().float() for name, p in self.parameters.items()}
-        network.to(compute_dtype)
+        cast(network, compute_dtype)
         self.masters = {name: p if p.dtype == torch.float32 else nn.Parameter(masters[name]) for name, p in self.parameters.items()}
         for name, parameter in self.parameters.items():
             if parameter is not self.masters[name]:
@@ -160,16 +202,10 @@ def save_adapter(network: peft.PeftModel, masters: Mapping[str, Tensor], directo
     network.save_pretrained(str(directory), state_dict=dict(masters), save_embedding_layers=False)
 
 
-def save_whole(start: PreTrainedModel, masters: Mapping[str, Tensor], directory: Path) -> None:
+def save_whole(start: PreTrainedModel, masters: Mapping[str, Tensor], directory: Path, new_token_ids: Sequence[int] = ()) -> None:
     """Write a folder `from_pretrained` loads: `start`, the float32 network training began with, under the trained weights."""
-    result = start.load_state_dict(dict(masters), strict=False)
+    whole = write_new_rows(start, masters, new_token_ids)
+    result = start.load_state_dict(whole, strict=False)
     assert not result.unexpected_keys, result.unexpected_keys
     start.tie_weights()
     start.save_pretrained(directory)
-
-
-@torch.no_grad()
-def merge(network: peft.PeftModel) -> PreTrainedModel:
-    """Fold the adapter into the weights."""
-    merged: PreTrainedModel = network.merge_and_unload()
-    return merged

@@ -1,53 +1,31 @@
-"""Attention inside each segment of a pack, plugged into Hugging Face models through transformers' attention interface.
+"""Attention within the segments of a pack, plugged into Hugging Face models through transformers' attention interface.
 
-Examples of a fine-tuning set are short (a hundred tokens), where fused attention kernels spend their time starting up.
-Here segments of similar length share three batched matrix products; the heads that share one key and value head are
-folded into rows, so keys and values are never repeated. Long segments go to PyTorch's fused kernel, one by one.
+A token sees its own segment up to itself, and its ancestors. Most decoders honour position ids and a custom attention
+function. One that adds position biases of its own (ALiBi) or logits that soak up attention (gpt-oss) would not complain,
+and compute other numbers than alone; so each network is tried once before it is trusted with a pack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from transformers import AttentionInterface, PreTrainedModel
 
-from tunesmith.engine.packing import Bucket, Segments
+from tunesmith.engine.bucket_attention import Scoring, bucket_attention
+from tunesmith.engine.flex_attention import flex_segments
+from tunesmith.engine.kernels import native
+from tunesmith.engine.kernels.attention import forest_attention
+from tunesmith.engine.packing import Pack, build_pack
+from tunesmith.engine.segments import Segments
+from tunesmith.types import Example, RenderedExample
 
 IMPLEMENTATION = "tunesmith_segments"
-LONG_SEGMENT = 640
-"""Above this many tokens the fused kernel wins: the (L x L) probabilities no longer fit the cache, nor the memory."""
-
-
-class _Pad(torch.autograd.Function):
-    """(H, N, D) tokens into an (H, S·L, D) rectangle; both directions are gathers."""
-
-    @staticmethod
-    def forward(ctx: Any, tokens: Tensor, bucket: Bucket) -> Tensor:
-        ctx.bucket = bucket
-        return tokens.index_select(1, bucket.pad_index)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # What padding received is zero: only outputs of padding depend on it, and _Unpad discards those.
-        return gradient.index_select(1, ctx.bucket.unpad_index), None
-
-
-class _Unpad(torch.autograd.Function):
-    """The inverse of `_Pad`: padding is discarded, and gets a zero gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, rectangle: Tensor, bucket: Bucket) -> Tensor:
-        ctx.bucket = bucket
-        return rectangle.index_select(1, bucket.unpad_index)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.index_select(1, ctx.bucket.pad_index).index_fill_(1, ctx.bucket.padding, 0.0), None
 
 
 def segment_attention(
@@ -58,124 +36,134 @@ def segment_attention(
     attention_mask: Tensor | None,
     *,
     segments: Segments,
-    scaling: float,
+    scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention within each segment (transformers' attention interface). Returns (1, T, H, D)."""
+    """Attention within each segment and to its ancestors (transformers' attention interface). Returns (1, T, H, D)."""
     del module, attention_mask  # the segments say all there is to say
-    parts = []
-    for bucket in segments.buckets:
-        window = slice(bucket.start, bucket.start + bucket.num_tokens)
-        attend = _fused if bucket.max_length > LONG_SEGMENT and softcap is None else _batched
-        parts.append(
-            attend(
-                query[0, :, window],
-                key[0, :, window],
-                value[0, :, window],
-                bucket=bucket,
-                scaling=scaling,
-                dropout=dropout,
-                sliding_window=sliding_window,
-                softcap=softcap,
-            )
-        )
-    output = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)  # (H, T, D)
+    how = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, dropout, sliding_window, softcap)
+    if query.is_cuda and not dropout:
+        return flex_segments(query, key, value, segments, how.scaling, how.window, how.softcap).transpose(1, 2), None
+    is_plain = not dropout and softcap is None and key.shape == value.shape
+    if is_plain and native.usable(*(states[0].contiguous() for states in (query, key, value))):
+        return forest_attention(query[0], key[0], value[0], segments.paths, how.scaling, how.window)[None], None
+    output = bucket_attention(query[0], key[0], value[0], segments, how)  # (H, T, D)
     return output.transpose(0, 1)[None], None
-
-
-def _batched(
-    query: Tensor,  # (H, N, D)
-    key: Tensor,  # (K, N, D)
-    value: Tensor,
-    *,
-    bucket: Bucket,
-    scaling: float,
-    dropout: float,
-    sliding_window: int | None,
-    softcap: float | None,
-) -> Tensor:
-    """Matrix product, masked softmax, matrix product over all segments of a bucket at once."""
-    (num_heads, _, head_dim), num_kv_heads = query.shape, key.shape[0]
-    num_segments, length = bucket.num_segments, bucket.max_length
-    group = num_heads // num_kv_heads
-    if bucket.padding.numel():
-        query, key, value = (_Pad.apply(tensor, bucket) for tensor in (query, key, value))
-    # Query heads of one key head become rows of one matrix: (K·S, G·L, D).
-    rows = query.reshape(num_kv_heads, group, num_segments, length, head_dim).transpose(1, 2)
-    rows = rows.reshape(num_kv_heads * num_segments, group * length, head_dim)
-    keys = key.reshape(num_kv_heads * num_segments, length, head_dim)
-    values = value.reshape(num_kv_heads * num_segments, length, head_dim)
-
-    mask = _causal_mask(length, sliding_window, query)  # (L, L), 0 or -inf
-    scores = torch.bmm(rows * scaling, keys.transpose(1, 2)).view(-1, length, length)
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    probabilities = functional.softmax(scores + mask, dim=-1)
-    if dropout:
-        probabilities = functional.dropout(probabilities, dropout)
-    mixed = torch.bmm(probabilities.view(num_kv_heads * num_segments, group * length, length), values)
-
-    mixed = mixed.view(num_kv_heads, num_segments, group, length, head_dim).transpose(1, 2)
-    output = mixed.reshape(num_heads, num_segments * length, head_dim)
-    return _Unpad.apply(output, bucket) if bucket.padding.numel() else output
-
-
-def _fused(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    bucket: Bucket,
-    scaling: float,
-    dropout: float,
-    sliding_window: int | None,
-    softcap: float | None,
-) -> Tensor:
-    """PyTorch's fused kernel, one segment after another: memory linear in the length."""
-    del softcap
-    parts, first = [], 0
-    for length in bucket.lengths:
-        window = slice(first, first + length)
-        mask = _causal_mask(length, sliding_window, query) if sliding_window is not None and sliding_window < length else None
-        parts.append(
-            functional.scaled_dot_product_attention(
-                query[None, :, window],
-                key[None, :, window],
-                value[None, :, window],
-                attn_mask=mask,
-                is_causal=mask is None,
-                dropout_p=dropout,
-                scale=scaling,
-                enable_gqa=True,
-            )[0]
-        )
-        first += length
-    return torch.cat(parts, dim=1)
-
-
-def _causal_mask(length: int, sliding_window: int | None, like: Tensor) -> Tensor:
-    """(L, L): 0 where a query row may see a key column, -inf elsewhere."""
-    hidden = torch.ones(length, length, dtype=torch.bool, device=like.device).triu_(1)
-    if sliding_window is not None and sliding_window < length:
-        hidden |= torch.ones_like(hidden).tril_(-sliding_window)
-    return torch.zeros(length, length, dtype=like.dtype, device=like.device).masked_fill_(hidden, float("-inf"))
 
 
 AttentionInterface.register(IMPLEMENTATION, segment_attention)
 
 
+class Faithfulness(NamedTuple):
+    """Whether a pack of examples computes what the network computes on each of them alone."""
+
+    reason: str
+    """Why it does not, in words; empty when it does."""
+
+    def __bool__(self) -> bool:
+        return not self.reason
+
+
+TRIAL_LENGTHS = (24, 17, 16, 3)
+TRIAL_PREFIX = 20
+"""Tokens of the longest trial sequence that another one begins with."""
+TOLERANCE = 2e-3
+"""Of a token's last hidden state, by length; float32 stays far below, and what goes wrong is off by 1e-2 and more."""
+ROUNDED_TOLERANCE = 0.2
+"""In bfloat16: rounding alone makes 0.05 in SmolLM2-135M and 0.09 in Gemma 3 270M."""
+
+_known: WeakKeyDictionary[PreTrainedModel, Faithfulness] = WeakKeyDictionary()
+
+
+def packs_faithfully(network: PreTrainedModel, say: Callable[[str], None] | None = None) -> Faithfulness:
+    """Try a few random sequences in a pack and alone; found out once for a network.
+
+    Args:
+        say: is told, when it is found out that the network does not; by default a warning is given.
+    """
+    if network not in _known:
+        _known[network] = _try(network)
+        if reason := _known[network].reason:
+            tell = say or (lambda sentence: warnings.warn(sentence, stacklevel=4))
+            tell(f"{type(network).__name__} {reason}; it trains and is scored in padded batches, which takes longer")
+    return _known[network]
+
+
+def can_share(network: PreTrainedModel) -> bool:
+    """Whether packs for this network are worth building with shared prefixes: padded batches would compute them for every example."""
+    return bool(packs_faithfully(network))
+
+
+@torch.no_grad()
+def _try(network: PreTrainedModel) -> Faithfulness:
+    if not network._can_set_attn_implementation():
+        return Faithfulness("does not attend through transformers' attention interface")
+    examples = _trial_examples(network.config.get_text_config().vocab_size)
+    pack = build_pack(examples, range(len(examples)), network.device)
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        alone = [network.get_decoder()(input_ids=pack.token_ids[:, place], use_cache=False).last_hidden_state[0] for place in pack.places]
+        try:
+            with _attention_of(network, IMPLEMENTATION):
+                packed = packed_hidden(network, pack)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+            first_line = (str(error).splitlines() or [type(error).__name__])[0]
+            return Faithfulness(f"cannot run several examples in one sequence ({first_line})")
+    finally:
+        for module in training:
+            module.training = True
+    off = torch.cat([_distance(packed[place], hidden) for place, hidden in zip(pack.places, alone, strict=True)])
+    worst = float(off.max())
+    if worst <= (TOLERANCE if network.dtype == torch.float32 else ROUNDED_TOLERANCE):
+        return Faithfulness("")
+    return Faithfulness(f"computes something else for several examples in one sequence (off by up to {100 * worst:.1f} %)")
+
+
+def _trial_examples(vocab_size: int) -> list[RenderedExample]:
+    generator = torch.Generator().manual_seed(0)
+    sequences = [torch.randint(vocab_size, (length,), generator=generator).tolist() for length in TRIAL_LENGTHS]
+    sequences.append(sequences[0][:TRIAL_PREFIX] + sequences[1][:5])
+    nothing = Example(id="", source="", group="", text="")
+    return [RenderedExample(example=nothing, token_ids=tuple(s), supervised=(True,) * len(s)) for s in sequences]
+
+
+def _distance(found: Tensor, expected: Tensor) -> Tensor:
+    """(L,) relative to the length of what is expected; (L, E) each."""
+    relative: Tensor = torch.linalg.vector_norm(found.float() - expected.float(), dim=-1) / torch.linalg.vector_norm(
+        expected.float(), dim=-1
+    )
+    return relative
+
+
+def packed_hidden(network: PreTrainedModel, pack: Pack) -> Tensor:
+    """(T, E) last hidden states of a pack, for a network that attends by segments."""
+    output = network.get_decoder()(input_ids=pack.token_ids, position_ids=pack.position_ids, use_cache=False, segments=pack.segments)
+    hidden: Tensor = output.last_hidden_state[0]
+    return hidden
+
+
 @contextmanager
-def attending_by_segments(network: PreTrainedModel) -> Iterator[None]:
-    """Within the block the model expects `segments=` in its forward call and builds no mask of its own."""
+def _attention_of(network: PreTrainedModel, implementation: str) -> Iterator[None]:
     before = network.config._attn_implementation
-    if before == IMPLEMENTATION:
-        yield
-        return
-    network.set_attn_implementation(IMPLEMENTATION)
+    network.set_attn_implementation(implementation)
     try:
         yield
     finally:
         network.set_attn_implementation(before)
+
+
+@contextmanager
+def attending_by_segments(network: PreTrainedModel) -> Iterator[None]:
+    """Within the block the model expects `segments=` in its forward call and builds no mask of its own.
+
+    A network that does not pack faithfully is left as it is: see `engine/forward.py`.
+    """
+    if network.config._attn_implementation == IMPLEMENTATION or not packs_faithfully(network):
+        yield
+        return
+    with _attention_of(network, IMPLEMENTATION):
+        yield

@@ -7,16 +7,20 @@ Kernel", arXiv:2410.10989, section 3.2).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tunesmith.engine.adapters import effective_head
+from tunesmith.engine.forward import decoder_hidden
+from tunesmith.engine.kernels import cross_entropy_
 from tunesmith.engine.packing import Pack
 
-CHUNK_BYTES = 64 * 2**20
-"""Most bytes of one chunk's float32 logits."""
+CHUNK_BYTES = 48 * 2**20
+"""Most bytes of one chunk's logits."""
 
 
 class Head(NamedTuple):
@@ -30,13 +34,16 @@ class Head(NamedTuple):
 
 def output_head(network: PreTrainedModel) -> Head:
     """Read the output layer and what the architecture does to its logits (Cohere, Granite: scale; Gemma 2: soft cap)."""
-    layer = network.get_output_embeddings()
-    if not isinstance(layer, nn.Linear):
-        raise TypeError(f"{type(network).__name__} has no linear output layer")
+    weight, bias = effective_head(network)
     config = network.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0
     scale /= getattr(config, "logits_scaling", None) or 1.0
-    return Head(weight=layer.weight, bias=layer.bias, scale=scale, softcap=getattr(config, "final_logit_softcapping", None))
+    return Head(weight=weight, bias=bias, scale=scale, softcap=getattr(config, "final_logit_softcapping", None))
+
+
+def head_logits(hidden: Tensor, head: Head) -> Tensor:
+    """(m, V) float32 logits of hidden states (m, E)."""
+    return _logits(hidden, head)[0]
 
 
 class PackLoss(NamedTuple):
@@ -54,14 +61,26 @@ def pack_loss(network: PreTrainedModel, pack: Pack, *, weight: float = 1.0) -> P
     Call inside `attending_by_segments(network)`. `weight` is usually 1 / (supervised tokens in the whole step), so that
     micro-batches add up to the step's mean.
     """
-    hidden = network.get_decoder()(
-        input_ids=pack.token_ids, position_ids=pack.position_ids, use_cache=False, segments=pack.segments
-    ).last_hidden_state  # (1, T, E)
-    total, nats = _ChunkedCrossEntropy.apply(hidden[0].index_select(0, pack.predicting), *output_head(network), pack.labels, weight)
+    total, nats = _SummedCrossEntropy.apply(_predicting_states(network, pack), *output_head(network), pack.labels, weight)
     return PackLoss(total, nats)
 
 
-class _ChunkedCrossEntropy(torch.autograd.Function):
+def supervised_nats(network: PreTrainedModel, pack: Pack) -> Tensor:
+    """(M,) float32 with gradient: the loss of each supervised token, for objectives that combine sums over sequences.
+
+    Call inside `attending_by_segments(network)`. Where the output layer trains, its logits are computed once more in the
+    backward pass; else the gradient of every token is kept as a row (E) and only scaled there.
+    """
+    nats: Tensor = _TokenCrossEntropy.apply(_predicting_states(network, pack), *output_head(network), pack.labels)
+    return nats
+
+
+def _predicting_states(network: PreTrainedModel, pack: Pack) -> Tensor:
+    """(M, E) last hidden states where the next token is supervised."""
+    return decoder_hidden(network, pack).index_select(0, pack.predicting)
+
+
+class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -73,59 +92,108 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         labels: Tensor,  # (M,)
         loss_weight: float,
     ) -> tuple[Tensor, Tensor]:
-        head = Head(weight, bias, scale, softcap)
-        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        nats = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
-        grad_hidden = torch.empty_like(hidden) if needs_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_weight else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and needs_bias else None
-        size = max(1, CHUNK_BYTES // (4 * weight.shape[0]))
-        for start in range(0, len(labels), size):
-            window = slice(start, start + size)
-            logits, slope = _logits(hidden[window], head)
-            nats[window], grad_logits = _cross_entropy(logits, labels[window], needs_hidden or needs_weight or needs_bias)
-            if grad_logits is None:
-                continue
-            grad_logits = (grad_logits if slope is None else grad_logits * slope).mul_(loss_weight * scale).to(hidden.dtype)
-            if grad_hidden is not None:
-                torch.mm(grad_logits, weight, out=grad_hidden[window])
-            if grad_weight is not None:
-                grad_weight += grad_logits.T @ hidden[window]
-            if grad_bias is not None:
-                grad_bias += grad_logits.sum(0)
-        ctx.grads = (
-            grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
-            None if bias is None or grad_bias is None else grad_bias.to(bias.dtype),
-        )
+        head, grads = Head(weight, bias, scale, softcap), _Gradients(ctx.needs_input_grad[:3], hidden)
+        nats = _run_chunks(hidden, head, labels, loss_weight, grads)
+        ctx.grads = grads.finished(head)
         ctx.mark_non_differentiable(nats)
         return nats.sum() * loss_weight, nats
 
     @staticmethod
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Any, ...]:
-        gradients = [None if gradient is None else gradient * grad_total.to(gradient.dtype) for gradient in ctx.grads]
+        gradients = [None if gradient is None else gradient.mul_(grad_total.to(gradient.dtype)) for gradient in ctx.grads]
         ctx.grads = None
         return (*gradients, *(None,) * 4)
 
 
+class _TokenCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None, labels: Tensor
+    ) -> Tensor:
+        head = Head(weight, bias, scale, softcap)
+        ctx.head_trains = any(ctx.needs_input_grad[1:3])
+        grads = _Gradients((ctx.needs_input_grad[0] and not ctx.head_trains, False, False), hidden)
+        nats = _run_chunks(hidden, head, labels, 1.0, grads)
+        ctx.rows = grads.hidden
+        ctx.scale, ctx.softcap = scale, softcap
+        ctx.save_for_backward(*((hidden, weight, bias, labels) if ctx.head_trains else ()))
+        return nats
+
+    @staticmethod
+    def backward(ctx: Any, grad_nats: Tensor) -> tuple[Any, ...]:
+        if not ctx.head_trains:
+            rows, ctx.rows = ctx.rows, None
+            return (None if rows is None else rows * grad_nats[:, None].to(rows.dtype), *(None,) * 5)
+        hidden, weight, bias, labels = ctx.saved_tensors
+        head, grads = Head(weight, bias, ctx.scale, ctx.softcap), _Gradients(ctx.needs_input_grad[:3], hidden)
+        _run_chunks(hidden, head, labels, grad_nats, grads)
+        return (*grads.finished(head), *(None,) * 3)
+
+
+class _Gradients:
+    """Of the hidden states and the output layer. What is added up over several chunks is added up in float32."""
+
+    def __init__(self, needs: Sequence[bool], hidden: Tensor) -> None:
+        """`needs`: of hidden states, weight and bias."""
+        self.needs = needs
+        self.hidden = torch.empty_like(hidden) if needs[0] else None
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+
+    @property
+    def are_needed(self) -> bool:
+        return any(self.needs)
+
+    def add(self, window: slice, grad_logits: Tensor, hidden: Tensor, weight: Tensor) -> None:
+        if self.hidden is not None:
+            torch.mm(grad_logits, weight, out=self.hidden[window])
+        if self.needs[1]:
+            self.weight = _sum(self.weight, grad_logits.T @ hidden[window])
+        if self.needs[2]:
+            self.bias = _sum(self.bias, grad_logits.sum(0, dtype=torch.float32))
+
+    def finished(self, head: Head) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """In the parameters' own types; zero where there was no token."""
+        weight = None if not self.needs[1] else torch.zeros_like(head.weight) if self.weight is None else self.weight.to(head.weight.dtype)
+        if head.bias is None or not self.needs[2]:
+            return self.hidden, weight, None
+        return self.hidden, weight, torch.zeros_like(head.bias) if self.bias is None else self.bias.to(head.bias.dtype)
+
+
+def _sum(so_far: Tensor | None, more: Tensor) -> Tensor:
+    """The first chunk is often the only one, and stays as it is."""
+    return more if so_far is None else so_far.float().add_(more)
+
+
+def _run_chunks(hidden: Tensor, head: Head, labels: Tensor, loss_weight: float | Tensor, grads: _Gradients) -> Tensor:
+    """(M,) nats; adds each chunk's gradients, times `loss_weight` (one number, or one for each token), to `grads`."""
+    nats = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
+    size = max(1, CHUNK_BYTES // (hidden.element_size() * head.weight.shape[0]))
+    for start in range(0, len(labels), size):
+        window = slice(start, start + size)
+        logits, slope = _logits(hidden[window], head)
+        uniform = loss_weight if isinstance(loss_weight, float) else 1.0
+        nats[window] = cross_entropy_(logits, labels[window], uniform * head.scale, grads.are_needed)
+        if not grads.are_needed:
+            continue
+        if slope is not None:
+            logits *= slope
+        if isinstance(loss_weight, Tensor):
+            logits *= loss_weight[window, None].to(logits.dtype)
+        grads.add(window, logits.to(hidden.dtype), hidden, head.weight)
+    return nats
+
+
 def _logits(hidden: Tensor, head: Head) -> tuple[Tensor, Tensor | None]:
-    """(m, V) float32 logits, and the derivative of the soft cap where there is one."""
-    logits = nn.functional.linear(hidden, head.weight, head.bias).float()
-    if head.scale != 1.0:
-        logits *= head.scale
+    """(m, V) logits, and the derivative of the soft cap where there is one.
+
+    In the compute type, for that is what the matrix product gives; float32 where something is done to them after it.
+    """
+    logits = nn.functional.linear(hidden, head.weight, head.bias)
+    if head.scale == 1.0 and head.softcap is None:
+        return logits, None
+    logits = logits.float().mul_(head.scale)
     if head.softcap is None:
         return logits, None
     squashed = torch.tanh(logits / head.softcap)
     return squashed * head.softcap, 1 - squashed * squashed
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor, needs_grad: bool) -> tuple[Tensor, Tensor | None]:
-    """(m,) nats and, when asked for, their (m, V) gradient: softmax minus one-hot, written over the logits."""
-    rows = torch.arange(len(labels), device=labels.device)
-    normaliser = torch.logsumexp(logits, dim=-1)
-    nats = normaliser - logits[rows, labels]
-    if not needs_grad:
-        return nats, None
-    probabilities = logits.sub_(normaliser[:, None]).exp_()
-    probabilities[rows, labels] -= 1.0
-    return nats, probabilities

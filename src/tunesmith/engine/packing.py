@@ -1,160 +1,179 @@
-"""Several examples in one sequence, without padding and without attention across them.
+"""Several examples in one sequence, without padding and without attention across them; what they begin with in common once.
 
->>> pack = build_pack([short, longer], device)
->>> pack.token_ids.shape        # (1, T), T = the sum of the lengths
->>> pack.segments.buckets       # segments of similar length share one attention call
+>>> pack = build_pack([short, longer], [0, 1], device)
+>>> pack.token_ids.shape        # (1, T), T = the sum of the lengths, shared prefixes counted once
+>>> pack.places[1]              # where the tokens of `members[1]` lie, a shared prefix included
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from tunesmith.engine.forest import Forest, alone, grow, is_long_prefix
+from tunesmith.engine.segments import Segments, build_segments
 from tunesmith.types import RenderedExample
-
-BUCKET_RATIO = 0.7
-"""Segments share an attention call with the longest of them when they are at least this fraction of its length."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bucket:
-    """Neighbouring segments of similar length, padded to a rectangle for attention only.
-
-    S segments, L = the longest of them, N = the sum of their lengths.
-    """
-
-    start: int
-    """First token of the bucket in the pack; its tokens are `start … start + N`."""
-    lengths: tuple[int, ...]
-    """Tokens of each segment, longest first."""
-    pad_index: Tensor
-    """(S·L,) which of the N tokens stands at each place of the rectangle (padding repeats a token, its result unused)."""
-    unpad_index: Tensor
-    """(N,) the place of each token in the rectangle."""
-    padding: Tensor
-    """Places of the rectangle that are padding; empty when all segments have one length."""
-
-    @property
-    def num_segments(self) -> int:
-        return len(self.lengths)
-
-    @property
-    def max_length(self) -> int:
-        return self.lengths[0]
-
-    @property
-    def num_tokens(self) -> int:
-        return sum(self.lengths)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Segments:
-    """Where the examples of a pack lie; what the attention function needs to keep them apart."""
-
-    buckets: tuple[Bucket, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pack:
-    """One sequence holding several examples, longest first."""
+    """One sequence holding several examples. T tokens, M supervised ones."""
 
     token_ids: Tensor
     """(1, T) int64."""
     position_ids: Tensor
-    """(1, T) int64, from 0 in every segment."""
+    """(1, T) int64, from 0 in every example; a child goes on where its parent ends."""
     predicting: Tensor
-    """(M,) positions whose next token is supervised."""
+    """(M,) positions whose next token is supervised; one comes several times where a shared prefix ends before several of them."""
     labels: Tensor
     """(M,) those next tokens."""
     segment_of_label: Tensor
     """(M,) index into `members` of the example each label belongs to."""
     segments: Segments
     members: tuple[int, ...]
-    """The examples' indices, in the order of the segments."""
+    """The examples' indices, longest first."""
+    places: tuple[Tensor, ...]
+    """For each member the positions in the pack of all its tokens, in order."""
+    num_padding: int = 0
+    """Of the T tokens, how many only fill up to a round number."""
 
     @property
     def num_tokens(self) -> int:
-        return self.token_ids.shape[1]
+        """Tokens of the members, shared ones once."""
+        return self.token_ids.shape[1] - self.num_padding
 
     @property
     def num_supervised(self) -> int:
         return self.labels.shape[0]
 
 
-def plan_packs(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Group indices into as few packs of at most `max_tokens` as longest-first filling needs, and those as even as can be.
+def plan_packs(
+    sequences: Sequence[Sequence[int]], max_tokens: int, *, families: Sequence[int] | None = None, share: bool = True
+) -> list[list[int]]:
+    """Group token sequences into as few packs of at most `max_tokens` as longest-first filling needs, and those as even as can be.
 
-    Similar lengths come together, longest first. An example longer than `max_tokens` gets a pack of its own.
+    What a pack's sequences begin with in common counts once. Sequences with a long common prefix come one after another,
+    else similar lengths come together, longest first. A sequence, or a family, longer than `max_tokens` gets a pack of its own.
+
+    Args:
+        families: a key for each sequence; sequences of one key are never parted.
+        share: False counts every token, for packs built without sharing.
     """
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    num_packs = len(_fill(order, lengths, max_tokens))
-    low, high = max(lengths, default=0), max_tokens  # the smallest limit that needs no more packs lies between
-    while low < high:
+    units = _units(sequences, families, grow(sequences, is_long_prefix) if share else alone(sequences))
+    num_packs = len(_fill(units, max_tokens))
+    low, high = max((unit.num_tokens for unit in units), default=0), max_tokens
+    while low < high:  # the smallest limit that needs no more packs lies between
         middle = (low + high) // 2
-        low, high = (low, middle) if len(_fill(order, lengths, middle)) <= num_packs else (middle + 1, high)
-    return _fill(order, lengths, high)
+        low, high = (low, middle) if len(_fill(units, middle)) <= num_packs else (middle + 1, high)
+    packs = _fill(units, high)
+    settled = _settle(packs, sequences, max_tokens) if share else packs
+    return [[index for unit in pack for index in unit.members] for pack in settled]
 
 
-def _fill(order: Sequence[int], lengths: Sequence[int], limit: int) -> list[list[int]]:
-    packs: list[list[int]] = []
-    used = 0
+class _Unit(NamedTuple):
+    """Sequences that are never parted."""
+
+    members: tuple[int, ...]
+    pieces: dict[int, int]
+    """The segments they are made of, and the tokens of each."""
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(self.pieces.values())
+
+
+def _units(sequences: Sequence[Sequence[int]], families: Sequence[int] | None, forest: Forest) -> list[_Unit]:
+    """In the order of filling: relatives together, and among relatives as among strangers longest first."""
+    ranks = [(-len(sequence), index) for index, sequence in enumerate(sequences)]
+    first = [(0, 0)] * len(forest.segments)
+    for rank, path in zip(ranks, forest.paths, strict=True):
+        for segment in path:
+            first[segment] = min(first[segment], rank)
+    order = sorted(range(len(sequences)), key=lambda i: ([first[segment] for segment in forest.paths[i]], ranks[i]))
+    members: dict[int, list[int]] = {}
     for index in order:
-        if not packs or used + lengths[index] > limit:
+        members.setdefault(index if families is None else families[index], []).append(index)
+    return [
+        _Unit(tuple(family), {segment: forest.segments[segment].length for i in family for segment in forest.paths[i]})
+        for family in members.values()
+    ]
+
+
+def _fill(units: Sequence[_Unit], limit: int) -> list[list[_Unit]]:
+    packs: list[list[_Unit]] = []
+    present: dict[int, int] = {}
+    used = 0
+    for unit in units:
+        more = sum(length for segment, length in unit.pieces.items() if segment not in present)
+        if not packs or used + more > limit:
             packs.append([])
-            used = 0
-        packs[-1].append(index)
-        used += lengths[index]
+            present, used, more = {}, 0, unit.num_tokens
+        packs[-1].append(unit)
+        present.update(unit.pieces)
+        used += more
     return packs
 
 
-def build_pack(examples: Sequence[RenderedExample], members: Sequence[int], device: torch.device) -> Pack:
-    """Lay `examples[i]` for each `i` in `members` one after another, longest first."""
+def _settle(packs: Sequence[list[_Unit]], sequences: Sequence[Sequence[int]], limit: int) -> list[list[_Unit]]:
+    """Hand on what a pack cannot hold: in it alone, fewer prefixes may be worth sharing than among all sequences."""
+    settled: list[list[_Unit]] = []
+    surplus: list[_Unit] = []
+    for pack in packs:
+        now, surplus = [*surplus, *pack], []
+        while len(now) > 1 and grow([sequences[i] for unit in now for i in unit.members]).num_tokens > limit:
+            surplus.insert(0, now.pop())
+        settled.append(now)
+    return settled + (_settle([surplus], sequences, limit) if surplus else [])
+
+
+ROUND_TO = 32
+"""Lengths of packs that the engine runs are multiples of this. A matrix product in a shape not seen before costs a CPU the
+compilation of its kernel, some 8 % of the time of a step; of 300 lengths this leaves ten, for 2 % more tokens."""
+
+
+def build_pack(
+    examples: Sequence[RenderedExample], members: Sequence[int], device: torch.device, *, share: bool = True, round_to: int = 1
+) -> Pack:
+    """Lay `examples[i]` for each `i` in `members` into one sequence.
+
+    Args:
+        share: lay a prefix that several begin with only once, where that is worth it.
+        round_to: fill up to a multiple of so many tokens, with a segment that is nobody's.
+    """
     order = sorted(members, key=lambda i: (-len(examples[i].token_ids), i))
     chosen = [examples[i] for i in order]
-    lengths = [len(example.token_ids) for example in chosen]
-    token_ids = torch.tensor([token for example in chosen for token in example.token_ids])
-    position_ids = torch.cat([torch.arange(length) for length in lengths])
-    supervised = torch.tensor([flag for example in chosen for flag in example.supervised])
-    supervised &= position_ids > 0  # nothing predicts a segment's first token
-    targets = supervised.nonzero().squeeze(1)
-    segment_of_token = torch.repeat_interleave(torch.arange(len(order)), torch.tensor(lengths))
+    sequences = [example.token_ids for example in chosen]
+    forest = grow(sequences) if share else alone(sequences)
+    parents = [segment.parent for segment in forest.segments]
+    num_padding = -forest.num_tokens % round_to
+    filling = [num_padding] if num_padding else []
+    segments = build_segments([*(s.length for s in forest.segments), *filling], [*parents, *(None for _ in filling)], device)
+    places = _places(forest, segments)
+    token_ids = torch.zeros(forest.num_tokens + num_padding, dtype=torch.long)
+    for sequence, place in zip(sequences, places, strict=True):
+        token_ids[place] = torch.tensor(sequence)
+    # Nothing predicts a sequence's first token.
+    targets = [torch.tensor(example.supervised[1:], dtype=torch.bool).nonzero().squeeze(1) + 1 for example in chosen]
+    lengths = [len(sequence) for sequence in sequences]
     return Pack(
         token_ids=token_ids[None].to(device),
-        position_ids=position_ids[None].to(device),
-        predicting=(targets - 1).to(device),
-        labels=token_ids[targets].to(device),
-        segment_of_label=segment_of_token[targets].to(device),
-        segments=build_segments(lengths, device),
+        position_ids=segments.places.position[None],
+        predicting=torch.cat([place[target - 1] for place, target in zip(places, targets, strict=True)]).to(device),
+        labels=token_ids[torch.cat([place[target] for place, target in zip(places, targets, strict=True)])].to(device),
+        segment_of_label=torch.repeat_interleave(torch.arange(len(order)), torch.tensor([len(target) for target in targets])).to(device),
+        segments=segments,
         members=tuple(order),
+        places=torch.cat(places).to(device).split(lengths),
+        num_padding=num_padding,
     )
 
 
-def build_segments(lengths: Sequence[int], device: torch.device) -> Segments:
-    """Cut a pack's segments, given longest first, into buckets of similar length."""
-    buckets: list[Bucket] = []
-    first, start = 0, 0
-    while first < len(lengths):
-        last = next((i for i in range(first, len(lengths)) if lengths[i] < BUCKET_RATIO * lengths[first]), len(lengths))
-        bucket = _build_bucket(lengths[first:last], start, device)
-        buckets.append(bucket)
-        first, start = last, start + bucket.num_tokens
-    return Segments(buckets=tuple(buckets))
-
-
-def _build_bucket(lengths: Sequence[int], start: int, device: torch.device) -> Bucket:
-    sizes = torch.tensor(lengths)
-    offsets = sizes.cumsum(0) - sizes
-    place = torch.arange(lengths[0])[None, :]  # (1, L)
-    is_token = place < sizes[:, None]  # (S, L)
-    pad_index = (offsets[:, None] + torch.minimum(place, sizes[:, None] - 1)).flatten()
-    flat = is_token.flatten()
-    return Bucket(
-        start=start,
-        lengths=tuple(lengths),
-        pad_index=pad_index.to(device),
-        unpad_index=flat.nonzero().squeeze(1).to(device),
-        padding=(~flat).nonzero().squeeze(1).to(device),
-    )
+def _places(forest: Forest, segments: Segments) -> list[Tensor]:
+    """For each sequence the positions of its tokens in the pack."""
+    starts = segments.starts[: len(forest.segments)]  # without what fills up
+    ranges = [torch.arange(start, start + segment.length) for start, segment in zip(starts, forest.segments, strict=True)]
+    return [torch.cat([ranges[segment] for segment in path]) for path in forest.paths]

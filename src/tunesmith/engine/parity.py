@@ -1,44 +1,53 @@
-"""Proof, on the very model, that a pack of examples computes what the model computes on each of them alone.
+"""Proof, on the very model, that the engine computes the model's own losses.
 
-Most decoders honour position ids and a custom attention function. One that adds position biases of its own (ALiBi) or
-logits that soak up attention (gpt-oss) would not complain, and train on other numbers than it generates with.
+A network that cannot run several examples in one sequence runs in padded batches instead. One whose losses differ even
+then does something to its logits that the engine does not know, and is refused.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tunesmith.engine.attention import attending_by_segments
+from tunesmith.engine.attention import Faithfulness, attending_by_segments, packs_faithfully
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import build_pack
 from tunesmith.errors import AssetError
 from tunesmith.types import Example, RenderedExample
 
-LENGTHS = (24, 17, 16, 3)
+__all__ = ["Faithfulness", "packs_faithfully", "refuse_unfaithful"]
+
+LENGTHS = (24, 17, 3)
 TOLERANCE = 2e-3
 """Of a token's loss, relative to one plus itself. Float32 stays below 1e-5; what goes wrong is off by 1e-2 and more."""
 
 
 @torch.no_grad()
-def refuse_unfaithful(network: PreTrainedModel) -> None:
-    """Compare the packed loss of a few random sequences with the model's own; wants float32 and evaluation mode.
+def refuse_unfaithful(network: PreTrainedModel, say: Callable[[str], None] | None = None) -> None:
+    """Compare the engine's losses of a few random sequences with the model's own; wants float32 and evaluation mode.
+
+    Args:
+        say: is told, where the network has to run in padded batches.
 
     Raises:
-        AssetError: they differ, or the model cannot run packed at all.
+        AssetError: they differ.
     """
+    packs_faithfully(network, say)
     examples = [_example(length, network.config.get_text_config().vocab_size) for length in LENGTHS]
-    pack = build_pack(examples, range(len(examples)), network.device)
-    try:
-        with attending_by_segments(network):
-            packed = pack_loss(network, pack).nats
-    except Exception as error:
-        raise _unfaithful(network, f"cannot run several examples in one sequence ({error})") from error
-    alone = torch.cat([_nats(network, example) for example in examples])
-    worst = float(((packed - alone).abs() / (1 + alone)).max())
+    with attending_by_segments(network):
+        found = pack_loss(network, build_pack(examples, range(len(examples)), network.device)).nats
+    own = torch.cat([_nats(network, example) for example in examples])
+    worst = float(((found - own).abs() / (1 + own)).max())
     if not worst <= TOLERANCE:
-        raise _unfaithful(network, f"computes other losses for several examples in one sequence (off by up to {100 * worst:.1f} %)")
+        raise AssetError(
+            str(network.name_or_path),
+            f"{type(network).__name__} computes other losses than the engine finds (off by up to {100 * worst:.1f} %)",
+            expected="an architecture whose logits are a linear layer over its last hidden states",
+            remedy="name another model, such as a Llama, Qwen, Gemma, Mistral, Phi, OLMo or SmolLM",
+        )
 
 
 def _example(length: int, vocab_size: int) -> RenderedExample:
@@ -52,12 +61,3 @@ def _nats(network: PreTrainedModel, example: RenderedExample) -> Tensor:
     token_ids = torch.tensor([example.token_ids], device=network.device)
     logits = network(input_ids=token_ids, use_cache=False).logits[0, :-1].float()
     return torch.nn.functional.cross_entropy(logits, token_ids[0, 1:], reduction="none")
-
-
-def _unfaithful(network: PreTrainedModel, found: str) -> AssetError:
-    return AssetError(
-        str(network.name_or_path),
-        f"{type(network).__name__} {found}",
-        expected="an architecture that attends through transformers' attention interface",
-        remedy="name another model, such as a Llama, Qwen, Gemma, Mistral, Phi, OLMo or SmolLM",
-    )

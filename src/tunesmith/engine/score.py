@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from tunesmith.engine.attention import attending_by_segments
+from tunesmith.engine.attention import attending_by_segments, can_share
 from tunesmith.engine.loss import pack_loss
-from tunesmith.engine.packing import build_pack, plan_packs
+from tunesmith.engine.packing import ROUND_TO, build_pack, plan_packs
 from tunesmith.types import ExampleLoss, RenderedExample
 
 TOKENS_PER_PACK = 2048
@@ -30,8 +30,9 @@ def score(
     totals = [0.0] * len(examples)
     done = 0
     with attending_by_segments(network):
-        for members in plan_packs([len(e.token_ids) for e in examples], tokens_per_pack):
-            pack = build_pack(examples, members, network.device)
+        share = can_share(network)
+        for members in plan_packs([e.token_ids for e in examples], tokens_per_pack, share=share):
+            pack = build_pack(examples, members, network.device, share=share, round_to=ROUND_TO)
             nats = pack_loss(network, pack).nats.double()
             sums = torch.zeros(len(pack.members), dtype=torch.float64, device=nats.device).index_add_(0, pack.segment_of_label, nats)
             for index, total in zip(pack.members, sums.tolist(), strict=True):

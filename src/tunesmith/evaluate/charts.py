@@ -102,7 +102,7 @@ def loss_chart(metrics: Sequence[Mapping[str, Any]]) -> str | None:
             best = min(validations, key=lambda point: point[1])
             axes.plot(*best, "D", color=BAD, markersize=10, fillstyle="none", mew=1.4, label=f"best, step {best[0]}", linestyle="none")
         axes.set_xlabel("step")
-        axes.set_ylabel("nats per token")
+        axes.set_ylabel("loss of the preferences" if any("reward_accuracy" in line for line in metrics) else "nats per token")
         axes.legend(loc="upper right")
 
     return _svg(draw, name="loss", height=3.2)

@@ -12,6 +12,7 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import NamedTuple
 
 from tunesmith.config import EvaluateConfig
@@ -25,10 +26,11 @@ from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer, write_reco
 from tunesmith.evaluate.report import EvaluationReport, build_report
 from tunesmith.evaluate.scorers import score_answer
 from tunesmith.files import write_json, write_text
+from tunesmith.render.preflight import Renderings, render_all
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory
 from tunesmith.tuned import OpenedModel, open_base, open_tuned
-from tunesmith.types import Completion, Example, ExampleLoss, RenderedExample
+from tunesmith.types import Completion, Example, ExampleLoss
 
 Say = Callable[[str], None]
 OnProgress = Callable[[str, int, int], None]
@@ -59,14 +61,12 @@ def evaluate_run(
     """
     record = run.record()
     data = load_data_of(run)
-    examples = _choose(data, config)
+    examples = _choose(data, config, say or _ignore)
     opened = open_tuned(run, dtype=dtype, device=device)
     rendered = _render(examples, opened.renderer, record["config"]["max_length"], say or _ignore)
     base, tuned = _answer_both(run, opened, rendered, config, on_progress or _ignore)
-    records = [
-        _record(item.example, _answer(item.example, base, index), _answer(item.example, tuned, index))
-        for index, item in enumerate(rendered)
-    ]
+    answered = [renderings[0].example for renderings in rendered]
+    records = [_record(one, _answer(one, base, index), _answer(one, tuned, index)) for index, one in enumerate(answered)]
     report = build_report(
         records,
         config,
@@ -80,27 +80,35 @@ def evaluate_run(
     return report
 
 
-def _choose(data: PreparedData, config: EvaluateConfig) -> list[Example]:
-    examples = {"train": data.train, "validation": data.validation, "test": data.test}[config.split]
+def _choose(data: PreparedData, config: EvaluateConfig, say: Say) -> list[Example]:
+    """An answer judged undesirable is no reference to be measured by."""
+    held_out = {"train": data.train, "validation": data.validation, "test": data.test}[config.split]
+    examples = [example for example in held_out if example.label is not False]
+    if len(examples) < len(held_out):
+        say(f"left out of the evaluation: {len(held_out) - len(examples):,} examples whose answers are undesirable")
     if not examples:
         raise DataError(
             str(data.directory),
-            f"the {config.split} split is empty",
+            f"the {config.split} split is empty" if not held_out else f"all answers of the {config.split} split are undesirable",
             expected="held-out examples",
             remedy="prepare the data with a larger --test-fraction, or evaluate --split validation",
         )
     if config.limit is None or config.limit >= len(examples):
-        return list(examples)
+        return examples
     chosen = set(random.Random(config.seed).sample(range(len(examples)), config.limit))  # noqa: S311 - a sample, not a secret
     return [example for index, example in enumerate(examples) if index in chosen]
 
 
-def _render(examples: Sequence[Example], renderer: Renderer, max_length: int, say: Say) -> list[RenderedExample]:
-    """Prompts too long are cut as in training; an example whose answer alone is too long is left out, and named."""
+def _render(examples: Sequence[Example], renderer: Renderer, max_length: int, say: Say) -> list[Renderings]:
+    """As in training: texts too long are read in windows, prompts too long are cut.
+
+    An example whose answer alone is too long is left out, and named.
+    """
     rendered = []
     for example in examples:
         try:
-            rendered.append(renderer.fit(example, max_length))
+            is_text = example.kind == "text"
+            rendered.append(render_all(example, renderer, max_length) if is_text else (renderer.fit(example, max_length),))
         except DataError as error:
             say(f"left out of the evaluation: {error}")
     if not rendered:
@@ -114,7 +122,7 @@ def _render(examples: Sequence[Example], renderer: Renderer, max_length: int, sa
 
 
 def _answer_both(
-    run: RunDirectory, opened: OpenedModel, rendered: Sequence[RenderedExample], config: EvaluateConfig, on_progress: OnProgress
+    run: RunDirectory, opened: OpenedModel, rendered: Sequence[Renderings], config: EvaluateConfig, on_progress: OnProgress
 ) -> tuple[Answers, Answers]:
     """The tuned model's answers and the base's; an adapter is switched off, another network is loaded after the first is gone."""
     tuned = _ask(opened, rendered, config, "tuned", on_progress)
@@ -128,25 +136,33 @@ def _answer_both(
 
 def _ask(
     opened: OpenedModel,
-    rendered: Sequence[RenderedExample],
+    rendered: Sequence[Renderings],
     config: EvaluateConfig,
     label: str,
     on_progress: OnProgress,
     *,
     switched_off: bool = False,
 ) -> Answers:
-    total = len(rendered)
+    sequences = [sequence for renderings in rendered for sequence in renderings]
+    examples = [renderings[0].example for renderings in rendered]
     with as_base(opened.network) if switched_off else nullcontext():
-        losses = score(opened.hugging_face_network, rendered, on_progress=lambda done: on_progress(f"{label}: loss", done, total))
-        if rendered[0].example.text is not None:
-            return Answers(losses, None)
+        losses = score(opened.hugging_face_network, sequences, on_progress=lambda done: on_progress(f"{label}: loss", done, len(sequences)))
+        if examples[0].text is not None:
+            return Answers(_add_up(losses, rendered), None)
         completions = opened.complete(
-            [item.example.prompt_messages for item in rendered],
+            [example.prompt_messages for example in examples],
             config.generation,
-            fields=[item.example.fields for item in rendered],
-            on_progress=lambda done: on_progress(f"{label}: answers", done, total),
+            fields=[example.fields for example in examples],
+            on_progress=lambda done: on_progress(f"{label}: answers", done, len(examples)),
         )
     return Answers(losses, completions)
+
+
+def _add_up(losses: Sequence[ExampleLoss], rendered: Sequence[Renderings]) -> list[ExampleLoss]:
+    """The losses of every text's windows together: its tokens are predicted once each."""
+    following = iter(losses)
+    windows = [list(islice(following, len(renderings))) for renderings in rendered]
+    return [ExampleLoss(total=sum(one.total for one in w), num_supervised=sum(one.num_supervised for one in w)) for w in windows]
 
 
 def _answer(example: Example, answers: Answers, index: int) -> ModelAnswer:

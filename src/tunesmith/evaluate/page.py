@@ -33,7 +33,12 @@ _KINDS: Mapping[FlipKind, str] = {
     "both_wrong": "Wrong both times",
     "both_right": "Right both times",
 }
-_ENDINGS = {"end_of_turn": "ended by itself", "max_new_tokens": "cut at the token limit", "context_full": "cut: context full"}
+_ENDINGS = {
+    "end_of_turn": "ended by itself",
+    "stop_string": "ended at a stop string",
+    "max_new_tokens": "cut at the token limit",
+    "context_full": "cut: context full",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

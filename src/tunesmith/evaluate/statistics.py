@@ -159,7 +159,7 @@ def sign_flip_test(differences: Floats, *, seed: int) -> float:
     Smyth 2010), so that p is never below 1 / 10,000. Zero differences change no sum and need no special handling.
     """
     sizes = np.sort(np.abs(differences[differences != 0]))
-    observed = abs(math.fsum(differences)) * (1 - 1e-9)  # sums in another order differ by rounding
+    observed = abs(math.fsum(differences)) - 1e-9 * float(sizes.sum())  # sums in another order differ by rounding
     if 2 ** len(sizes) <= NUM_SIGN_FLIPS:
         return float(np.mean(np.abs(_all_signs(len(sizes)) @ sizes) >= observed))
     generator = np.random.default_rng(seed)
@@ -200,7 +200,7 @@ def examples_needed(deviation: float, difference: float, *, alpha: float) -> int
 
     `detectable_difference` solved for the count.
     """
-    if difference == 0 or deviation == 0:
+    if abs(difference) <= 1e-9 * deviation or deviation == 0:  # nothing but rounding of a sum
         return None
     return math.ceil((_distance(alpha) * deviation / abs(difference)) ** 2)
 

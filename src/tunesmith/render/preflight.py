@@ -1,21 +1,25 @@
 """The proof, before the first step, that training would train the right thing; or a refusal.
 
-Every example is checked on its finished tokens, by other means than the renderer used to make them.
+Every example is checked on its finished tokens (see checks.py). Of a preference pair both answers are, and that they follow
+the same prompt; a raw text longer than a training sequence becomes windows, which are checked together.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunesmith.errors import DataError, PreflightError
 from tunesmith.render import picture
+from tunesmith.render.checks import find_fault_of_all
 from tunesmith.render.renderer import Renderer
+from tunesmith.render.windows import cut_into_windows
 from tunesmith.types import Example, RenderedExample
 
 OverLength = Literal["refuse", "drop", "cut"]
+Renderings = tuple[RenderedExample, ...]
+"""Of one example: one; or the chosen and the rejected side of a preference pair; or the windows of a raw text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +27,28 @@ class Preflight:
     """What was checked and what will be trained on."""
 
     rendered: tuple[RenderedExample, ...]
+    """Of a preference pair the chosen side. A raw text may give several in a row, its windows; each has the whole text as
+    its `example`."""
+    rejected: tuple[RenderedExample, ...] = ()
+    """Of preference pairs the rejected sides, in step with `rendered`; their `example` is the pair swapped. Else empty."""
     dropped: tuple[str, ...]
     """Sources of examples left out because they were over `max_length`."""
     max_length: int
 
     @property
+    def num_examples(self) -> int:
+        """Windows of one text count as one."""
+        return sum(r.window == 0 for r in self.rendered)
+
+    @property
     def num_tokens(self) -> int:
-        return sum(len(r.token_ids) for r in self.rendered)
+        """Of both sides of a pair."""
+        return sum(len(r.token_ids) for r in (*self.rendered, *self.rejected))
 
     @property
     def num_supervised(self) -> int:
-        return sum(r.num_supervised for r in self.rendered)
+        """Of both sides of a pair."""
+        return sum(r.num_supervised for r in (*self.rendered, *self.rejected))
 
     @property
     def cut(self) -> tuple[str, ...]:
@@ -42,10 +57,11 @@ class Preflight:
 
     def record(self) -> dict[str, Any]:
         return {
-            "num_examples": len(self.rendered),
+            "num_examples": self.num_examples,
+            "num_windows": len(self.rendered) if self.has_windows else None,
             "num_tokens": self.num_tokens,
             "num_supervised": self.num_supervised,
-            "longest": max(len(r.token_ids) for r in self.rendered),
+            "longest": max(len(r.token_ids) for r in (*self.rendered, *self.rejected)),
             "max_length": self.max_length,
             "dropped": list(self.dropped),
             "cut": list(self.cut),
@@ -53,11 +69,22 @@ class Preflight:
 
     def summary(self) -> str:
         """One line for the screen."""
-        kept = f"kept {len(self.rendered):,} of {len(self.rendered) + len(self.dropped):,} examples"
-        handled = f" ({len(self.dropped)} over {self.max_length} tokens dropped, {len(self.cut)} prompts cut)"
         share = 100 * self.num_supervised / self.num_tokens
-        counts = f"{self.num_tokens:,} tokens, {self.num_supervised:,} supervised ({share:.0f} %)"
-        return kept + (handled if self.dropped or self.cut else "") + f": {counts}"
+        return f"{self._what()}: {self.num_tokens:,} tokens, {self.num_supervised:,} supervised ({share:.0f} %)"
+
+    def _what(self) -> str:
+        if self.has_windows:
+            documents = f"{self.num_examples:,} document{'' if self.num_examples == 1 else 's'}"
+            return f"{documents} in {len(self.rendered):,} windows of up to {self.max_length:,} tokens"
+        noun = "preference pairs" if self.rejected else "examples"
+        kept = f"kept {len(self.rendered):,} of {len(self.rendered) + len(self.dropped):,} {noun}"
+        handled = f" ({len(self.dropped)} over {self.max_length} tokens dropped, {len(self.cut)} prompts cut)"
+        return kept + (handled if self.dropped or self.cut else "")
+
+    @property
+    def has_windows(self) -> bool:
+        """Some text was too long for one sequence, so what steps count are windows."""
+        return any(r.num_windows > 1 for r in self.rendered)
 
 
 def run_preflight(
@@ -67,118 +94,81 @@ def run_preflight(
 
     Raises:
         PreflightError: an example would train the wrong tokens, or is too long and `over_length` is `refuse`.
-        DataError: no example is left.
+        DataError: no example is left, or preference pairs stand among examples that are none.
     """
-    whole = [renderer.render(example) for example in examples]
-    too_long = [r for r in whole if len(r.token_ids) > max_length]
+    _refuse_mixture(examples, split)
+    whole = [render_all(example, renderer, max_length) for example in examples]
+    too_long = [renderings for renderings in whole if _longest(renderings) > max_length]
     if too_long and over_length == "refuse":
         raise _refuse_length(too_long, len(whole), max_length)
-    dropped = tuple(r.example.source for r in too_long) if over_length == "drop" else ()
-    rendered = tuple(
-        r if len(r.token_ids) <= max_length else renderer.fit(r.example, max_length)
-        for r in whole
-        if over_length == "cut" or len(r.token_ids) <= max_length
-    )
-    if not rendered:
+    dropped = tuple(renderings[0].example.source for renderings in too_long) if over_length == "drop" else ()
+    kept = [
+        renderings if _longest(renderings) <= max_length else tuple(renderer.fit(side.example, max_length) for side in renderings)
+        for renderings in whole
+        if over_length == "cut" or _longest(renderings) <= max_length
+    ]
+    if not kept:
         raise DataError(
             f"the {split} split",
             f"none of {len(whole)} examples is left ({len(dropped)} over {max_length} tokens)",
             expected="at least one",
             remedy="raise --max-length or use --over-length cut" if whole else "prepare data that has some",
         )
-    _refuse_faults(rendered, renderer, max_length)
-    return Preflight(rendered=rendered, dropped=dropped, max_length=max_length)
+    _refuse_faults(kept, renderer, max_length)
+    return _preflight(kept, dropped, max_length)
 
 
-def _refuse_length(too_long: Sequence[RenderedExample], num_examples: int, max_length: int) -> PreflightError:
-    worst = max(too_long, key=lambda r: len(r.token_ids))
-    sources = ", ".join(r.example.source for r in too_long[:3]) + (", …" if len(too_long) > 3 else "")
+def render_all(example: Example, renderer: Renderer, max_length: int) -> Renderings:
+    """Every token sequence that an example trains on: both sides of a preference pair, all windows of a raw text."""
+    if example.kind == "pair":
+        return renderer.render(example), renderer.render(example.swapped())
+    if example.kind == "text":
+        return cut_into_windows(renderer.render(example), max_length, renderer.bos_id)
+    return (renderer.render(example),)
+
+
+def _preflight(kept: Sequence[Renderings], dropped: tuple[str, ...], max_length: int) -> Preflight:
+    if kept[0][0].example.kind == "pair":
+        chosen, rejected = zip(*kept, strict=True)
+        return Preflight(rendered=chosen, rejected=rejected, dropped=dropped, max_length=max_length)
+    return Preflight(rendered=tuple(r for renderings in kept for r in renderings), dropped=dropped, max_length=max_length)
+
+
+def _longest(renderings: Renderings) -> int:
+    return max(len(rendered.token_ids) for rendered in renderings)
+
+
+def _refuse_mixture(examples: Sequence[Example], split: str) -> None:
+    pairs = sum(example.kind == "pair" for example in examples)
+    if pairs not in (0, len(examples)):
+        raise DataError(
+            f"the {split} split",
+            f"{pairs} preference pairs among {len(examples)} examples",
+            expected="preference pairs alone, or none",
+            remedy="prepare them as two data sets",
+        )
+
+
+def _refuse_length(too_long: Sequence[Renderings], num_examples: int, max_length: int) -> PreflightError:
+    worst = max(too_long, key=_longest)
+    sources = ", ".join(one[0].example.source for one in too_long[:3]) + (", …" if len(too_long) > 3 else "")
     return PreflightError(
-        worst.example.source,
-        f"{len(worst.token_ids)} tokens; {len(too_long)} of {num_examples} examples are too long ({sources})",
+        worst[0].example.source,
+        f"{_longest(worst)} tokens; {len(too_long)} of {num_examples} examples are too long ({sources})",
         expected=f"at most {max_length} tokens",
         remedy="raise --max-length, or choose --over-length drop (leave them out) or cut (shorten their prompts, never their answers)",
     )
 
 
-def _refuse_faults(rendered: Sequence[RenderedExample], renderer: Renderer, max_length: int) -> None:
-    faults = [(r, fault) for r in rendered if (fault := find_fault(r, renderer, max_length))]
+def _refuse_faults(kept: Sequence[Renderings], renderer: Renderer, max_length: int) -> None:
+    faults = [found for renderings in kept if (found := find_fault_of_all(renderings, renderer, max_length))]
     if not faults:
         return
     first, fault = faults[0]
     raise PreflightError(
         first.example.source,
-        f"{fault} ({len(faults)} of {len(rendered)} examples have a fault)",
+        f"{fault} ({len(faults)} of {len(kept)} examples have a fault)",
         expected="every example to train its answer and its end-of-turn token, and nothing else",
         remedy="correct the example or the template; these are its tokens, the supervised ones between ⟦ and ⟧:\n"
         + picture.plain(first, renderer),
     )
-
-
-def find_fault(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
-    """The first fault of an example's tokens, in words; None when it is sound."""
-    return next((fault for check in CHECKS if (fault := check(rendered, renderer, max_length))), None)
-
-
-def _check_supervised(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
-    del renderer, max_length
-    return None if any(rendered.supervised[1:]) else "no token is supervised"  # nothing predicts the first one
-
-
-def _check_length(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
-    del renderer
-    return None if len(rendered.token_ids) <= max_length else f"{len(rendered.token_ids)} tokens, over {max_length}"
-
-
-def _check_ending(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
-    del max_length
-    last = rendered.token_ids[-1]
-    if last not in renderer.stop_ids:
-        return f"it ends in {renderer.decode([last])!r}, not in an end-of-turn token: the model would never learn to stop"
-    return None if rendered.supervised[-1] else "its end-of-turn token is not supervised: the model would never learn to stop"
-
-
-def _check_bos(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
-    del max_length
-    if renderer.bos_id is None:
-        return None
-    count = rendered.token_ids.count(renderer.bos_id)
-    if count != 1 or rendered.token_ids[0] != renderer.bos_id:
-        return f"{count} beginning-of-sequence tokens where the model wants exactly one, first"
-    return None
-
-
-def _check_prompt(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
-    del max_length
-    if rendered.example.text is not None or rendered.num_cut_tokens:
-        return None  # raw text has no prompt; a cut prompt was rendered by the same function that serving cuts with
-    prompt = renderer.prompt_ids(rendered.example.prompt_messages, rendered.example.fields)
-    if rendered.token_ids[: len(prompt)] != prompt:
-        return "its prompt has other tokens than the same prompt has in generation"
-    if rendered.supervised[len(prompt) - 1 if prompt else 0]:
-        return "the end of its prompt is supervised"
-    return None
-
-
-def _check_answer(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
-    """Decode what trains and compare it with what the user's file says."""
-    del max_length
-    example = rendered.example
-    answers = [m.content for m in example.messages if m.role == "assistant"] if example.messages else [example.text or ""]
-    trained = renderer.decode([t for t, s in zip(rendered.token_ids, rendered.supervised, strict=True) if s])
-    ending = renderer.decode([renderer.end_of_turn_id])
-    expected = "".join(answer.strip() + ending for answer in answers)
-    if _comparable(trained) != _comparable(expected):
-        return f"what would be trained is not its answer but {trained[:80]!r}"
-    return None
-
-
-def _comparable(text: str) -> str:
-    """Equal for texts that differ only in what tokenizers and chat templates may normalise."""
-    return "".join(unicodedata.normalize("NFKC", text).split())
-
-
-Check = Callable[[RenderedExample, Renderer, int], str | None]
-
-CHECKS: tuple[Check, ...] = (_check_supervised, _check_length, _check_ending, _check_bos, _check_prompt, _check_answer)
-"""In the order in which a person would want to hear of them."""

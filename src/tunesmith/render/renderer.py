@@ -97,9 +97,17 @@ class Renderer:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     def render(self, example: Example) -> RenderedExample:
-        """Tokens of the whole example; nothing is cut."""
+        """Tokens of the whole example; nothing is cut.
+
+        Of a preference pair these are the chosen answer's (`render(example.swapped())` gives the rejected one's). A preference
+        is about the last answer, so where there is one, earlier answers belong to the prompt and are not supervised.
+        """
         tokens = self._encode(self._text_pieces(example) if example.text is not None else self._conversation_pieces(example))
-        return RenderedExample(example=example, token_ids=tokens.ids, supervised=tokens.supervised)
+        supervised = tokens.supervised
+        if example.kind in ("pair", "judged"):
+            num_prompt = len(self.prompt_ids(example.prompt_messages, example.fields))
+            supervised = (False,) * num_prompt + supervised[num_prompt:]
+        return RenderedExample(example=example, token_ids=tokens.ids, supervised=supervised)
 
     def prompt_ids(self, messages: Sequence[Message], fields: Mapping[str, str] | None = None) -> tuple[int, ...]:
         """Tokens up to where the model answers."""
@@ -122,23 +130,31 @@ class Renderer:
     def fit(self, example: Example, max_length: int) -> RenderedExample:
         """Render into at most `max_length` tokens by cutting the end of the longest prompt text; the answer stays whole.
 
+        The prompt of a preference pair is cut until its longer answer fits too: both ways round it is the same prompt.
+
         Raises:
             DataError: the answer and the template alone are longer.
         """
         whole = self.render(example)
-        if len(whole.token_ids) <= max_length:
+        num_tokens = self._longer_side(example)
+        if num_tokens <= max_length:
             return whole
-        cut = _longest_cut(example, lambda candidate: len(self.render(candidate).token_ids) <= max_length)
+        cut = _longest_cut(example, lambda candidate: self._longer_side(candidate) <= max_length)
         if cut is None:
             raise DataError(
                 example.source,
-                f"{len(whole.token_ids)} tokens, and the answer alone does not fit",
+                f"{num_tokens} tokens, and the answer alone does not fit",
                 expected=f"at most {max_length}",
                 remedy="shorten the answer, raise --max-length, or leave such examples out with --over-length drop",
             )
         fitted = self.render(cut)
         num_cut = len(whole.token_ids) - len(fitted.token_ids)
         return dataclasses.replace(fitted, example=example, num_cut_tokens=num_cut)
+
+    def _longer_side(self, example: Example) -> int:
+        """Tokens of the example; of a preference pair those with its longer answer."""
+        sides = (example,) if example.rejected is None else (example, example.swapped())
+        return max(len(self.render(side).token_ids) for side in sides)
 
     def fit_prompt(self, messages: Sequence[Message], fields: Mapping[str, str] | None, max_tokens: int, *, place: str) -> tuple[int, ...]:
         """Like `prompt_ids`, cut in the same way as training cuts, so that it fits `max_tokens`."""
@@ -157,7 +173,8 @@ class Renderer:
         return [*prompt, Piece(text=example.reference, supervised=True), END_OF_TURN]
 
     def _text_pieces(self, example: Example) -> list[Piece]:
-        return [Piece(text=example.text or "", supervised=True), END_OF_TURN]
+        text = Piece(text=example.text or "", supervised=True)
+        return [text] if example.unfinished else [text, END_OF_TURN]
 
     def _encode(self, pieces: Sequence[Piece]) -> Tokens:
         """Encode each piece by itself: what one piece is never changes another one's tokens."""

@@ -15,7 +15,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,17 @@ class Progress:
     """Finished optimiser updates."""
     best_step: int | None = None
     best_loss: float | None = None
-    """Lowest validation loss so far, in nats per supervised token."""
+    """Lowest validation loss so far, of the run's objective."""
+    best_figures: dict[str, float] = field(default_factory=dict)
+    """What the validation with that loss said, the loss included."""
     validations_since_best: int = 0
     tokens: int = 0
     """Tokens trained on, prompts included, padding never."""
     supervised: int = 0
     seconds: float = 0.0
+    """Of the steps."""
+    other_seconds: float = 0.0
+    """Of validations and checkpoints, and of computing what is reused."""
 
 
 def save_checkpoint(run: RunDirectory, progress: Progress, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> None:

@@ -9,7 +9,9 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import TrainConfig
+from tunesmith.engine.quantize import count_weights
 from tunesmith.render.preflight import Preflight
+from tunesmith.train.objectives import Split
 from tunesmith.train.start import Trainee
 
 OPTIMIZER_BYTES = {"adamw": 8.0, "adafactor": 4.0}
@@ -33,27 +35,33 @@ class Cost:
     def record(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    def sentences(self, config: TrainConfig, num_examples: int) -> list[str]:
-        """For the screen, before step 1."""
+    def sentences(self, config: TrainConfig, count: int, noun: str = "examples") -> list[str]:
+        """For the screen, before step 1.
+
+        Args:
+            count: what an epoch goes through.
+            noun: what these are: examples, or windows of texts.
+        """
         share = 100 * self.num_trainable / self.num_parameters
-        unit = f"{config.examples_per_step} examples" if config.tokens_per_step is None else f"up to {config.tokens_per_step:,} tokens"
+        unit = f"{config.examples_per_step} {noun}" if config.tokens_per_step is None else f"up to {config.tokens_per_step:,} tokens"
         return [
             f"{config.method}: {self.num_trainable:,} of {self.num_parameters:,} parameters train ({share:.2f} %)",
             f"memory: {self.state_bytes / 1e9:.2f} GB for weights, gradients and optimiser, plus activations",
             f"a step: {unit}, on average {self.tokens_per_step:,.0f} tokens of which {self.supervised_per_step:,.0f} supervised, "
             f"{self.flops_per_step / 1e12:.2f} TFLOP",
-            f"{num_examples:,} examples x {config.epochs:g} epochs = {self.num_steps:,} steps"
+            f"{count:,} {noun} x {config.epochs:g} epochs = {self.num_steps:,} steps"
             if self.num_steps != config.max_steps
-            else f"{self.num_steps:,} steps, as set, over {num_examples:,} examples",
+            else f"{self.num_steps:,} steps, as set, over {count:,} {noun}",
         ]
 
 
 def estimate_cost(trainee: Trainee, preflight: Preflight, steps: list[list[int]], config: TrainConfig) -> Cost:
     """Count parameters, bytes and operations (Kaplan et al. 2020, arXiv:2001.08361, section 2.1: 2 per weight and token forward)."""
-    rendered = preflight.rendered
+    sides = [preflight.rendered, *([preflight.rejected] if preflight.rejected else [])]
+    lengths = Split(rendered=preflight.rendered, rejected=preflight.rejected).lengths
     used = [index for step in steps for index in step]
-    tokens = sum(len(rendered[i].token_ids) for i in used) / len(steps)
-    supervised = sum(rendered[i].num_supervised for i in used) / len(steps)
+    tokens = sum(lengths[i] for i in used) / len(steps)
+    supervised = sum(side[i].num_supervised for i in used for side in sides) / len(steps)
     body, head = _matrix_weights(trainee)
     trainable = trainee.weights.num_parameters
     compute_bytes = sum(p.numel() * p.element_size() for p in trainee.network.parameters())
@@ -70,8 +78,15 @@ def estimate_cost(trainee: Trainee, preflight: Preflight, steps: list[list[int]]
     )
 
 
+def forward_share(trainee: Trainee, cost: Cost) -> float:
+    """Of a step's operations, those of the forward pass: what a validation costs for each token."""
+    body, _ = _matrix_weights(trainee)
+    of_weights = 2 * cost.tokens_per_step * min(cost.num_trainable, body)  # their gradients
+    return (cost.flops_per_step - of_weights) / 2 / cost.flops_per_step
+
+
 def _matrix_weights(trainee: Trainee) -> tuple[int, int]:
     """Weights in matrix products: of the body, and of the output head."""
     head = trainee.network.get_output_embeddings()
-    body = sum(m.weight.numel() for m in trainee.network.modules() if isinstance(m, nn.Linear | Conv1D) and m is not head)
+    body = sum(count_weights(m.weight) for m in trainee.network.modules() if isinstance(m, nn.Linear | Conv1D) and m is not head)
     return body, head.weight.numel()

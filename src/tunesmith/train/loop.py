@@ -6,7 +6,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,16 +16,16 @@ from typing import Any, NamedTuple
 import torch
 
 from tunesmith.config import TrainConfig
-from tunesmith.engine.attention import attending_by_segments
-from tunesmith.engine.loss import pack_loss
+from tunesmith.engine.attention import attending_by_segments, can_share
 from tunesmith.engine.memory import memory_in_use
-from tunesmith.engine.packing import build_pack, plan_packs
-from tunesmith.engine.score import mean_loss, score
+from tunesmith.engine.packing import ROUND_TO, build_pack, plan_packs
 from tunesmith.errors import TrainingError, TrainingInterrupted
 from tunesmith.runs import RunDirectory
 from tunesmith.train.checkpoint import Progress, drop_other_bests, save_best, save_checkpoint
+from tunesmith.train.objectives import Objective, Split
 from tunesmith.train.observer import Observer, names_of
 from tunesmith.train.plan import epoch_after, evaluate_every, learning_rate_at, tokens_per_micro_batch
+from tunesmith.train.reuse import reusing_activations
 from tunesmith.train.start import Trainee
 from tunesmith.types import RenderedExample
 
@@ -37,8 +38,9 @@ class Task:
     run: RunDirectory
     trainee: Trainee
     optimizer: torch.optim.Optimizer
-    train: Sequence[RenderedExample]
-    validation: Sequence[RenderedExample]
+    objective: Objective
+    train: Split
+    validation: Split
     steps: Sequence[Sequence[int]]
     observer: Observer
 
@@ -60,7 +62,11 @@ class StepResult(NamedTuple):
     """One optimiser update."""
 
     loss: float
-    """Nats per supervised token of the step, before the update."""
+    """Before the update; of supervised training in nats per supervised token."""
+    num_terms: int
+    """What the loss is the mean of: supervised tokens, or examples."""
+    figures: Mapping[str, float]
+    """What else the objective shows, as means over the step."""
     grad_norm: float
     num_tokens: int
     num_supervised: int
@@ -68,7 +74,11 @@ class StepResult(NamedTuple):
 
 def make_optimizer(trainee: Trainee, config: TrainConfig) -> torch.optim.Optimizer:
     """Over the float32 masters; the learning rate is set before every step."""
-    masters = list(trainee.weights.masters.values())
+    return optimizer_over(list(trainee.weights.masters.values()), config)
+
+
+def optimizer_over(masters: Sequence[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    """As the settings name it."""
     if config.optimizer == "adafactor":
         return torch.optim.Adafactor(masters, lr=1.0, weight_decay=config.weight_decay)
     return torch.optim.AdamW(masters, lr=1.0, weight_decay=config.weight_decay, fused=True)
@@ -84,12 +94,14 @@ def run_loop(task: Task, progress: Progress) -> Progress:
     """
     task.observer.started(len(task.steps), progress.step)
     try:
-        with interruption() as interrupted:
+        with reusing_activations(task, progress), interruption() as interrupted:
             while not task.is_over(progress):
                 advance(task, progress)
                 if progress.step == len(task.steps) or progress.step % task.validate_every == 0:
+                    started = time.perf_counter()
                     validate(task, progress)
                     save(task, progress)
+                    progress.other_seconds += time.perf_counter() - started
                 if interrupted.is_set() and not task.is_over(progress):
                     save(task, progress)
                     raise _interrupted(task, progress)
@@ -115,6 +127,8 @@ def advance(task: Task, progress: Progress) -> None:
         "step": progress.step,
         "epoch": round(epoch_after(progress.step, task.steps, len(task.train)), 4),
         "loss": result.loss,
+        "num_terms": result.num_terms,
+        **result.figures,
         "learning_rate": rate,
         "grad_norm": result.grad_norm,
         "num_tokens": result.num_tokens,
@@ -130,48 +144,54 @@ def advance(task: Task, progress: Progress) -> None:
 def train_step(task: Task, members: Sequence[int], learning_rate: float, step: int) -> StepResult:
     """Add up the gradients of the step's micro-batches, then update once.
 
-    The loss is the sum over the step's supervised tokens divided by their number, however they fall into micro-batches.
+    The loss is the mean over the whole step (of its supervised tokens, or of its examples), however they fall into micro-batches.
     """
-    network, weights = task.trainee.network, task.trainee.weights
-    examples = [task.train[i] for i in members]
-    num_supervised = sum(sum(e.supervised[1:]) for e in examples)
+    network, weights, objective = task.trainee.network, task.trainee.weights, task.objective
+    batch = objective.batch(network, task.train, members, task.tokens_per_pack)
     total, num_tokens = 0.0, 0
+    figures: defaultdict[str, list[float]] = defaultdict(list)
     network.train()
     with attending_by_segments(network):
-        for pack_members in plan_packs([len(e.token_ids) for e in examples], task.tokens_per_pack):
-            pack = build_pack(examples, pack_members, network.device)
-            loss = pack_loss(network, pack, weight=1 / num_supervised)
-            loss.total.backward()
-            total += float(loss.total.detach())
+        sequences, share = [one.token_ids for one in batch.sequences], task.config.share_prefixes and can_share(network)
+        for pack_members in plan_packs(sequences, task.tokens_per_pack, families=batch.families, share=share):
+            pack = build_pack(batch.sequences, pack_members, network.device, share=share, round_to=ROUND_TO)
+            part = objective.part(network, pack, batch)
+            part.total.backward()
+            total += float(part.total.detach())
             num_tokens += pack.num_tokens
+            for name, values in part.figures.items():
+                figures[name] += values
     masters = list(weights.masters.values())
     grad_norm = float(torch.nn.utils.clip_grad_norm_(masters, task.config.max_grad_norm or math.inf))
     if not (math.isfinite(total) and math.isfinite(grad_norm)):
-        raise _not_finite(task, step, total, grad_norm, examples)
+        raise _not_finite(step, total, grad_norm, [task.train.rendered[i] for i in members])
     for group in task.optimizer.param_groups:
         group["lr"] = learning_rate
     task.optimizer.step()
     task.optimizer.zero_grad(set_to_none=True)
     weights.publish()
-    return StepResult(total, grad_norm, num_tokens, num_supervised)
+    num_supervised = sum(sum(one.supervised[1:]) for one in batch.sequences)
+    return StepResult(total, batch.num_terms, objective.summarise(figures), grad_norm, num_tokens, num_supervised)
 
 
 def validate(task: Task, progress: Progress) -> None:
-    """Loss on the validation split; the best weights so far are kept."""
+    """The objective's loss on the validation split; the best weights so far are kept."""
     if not task.validation:
         return
     network = task.trainee.network
     network.eval()
-    loss = mean_loss(score(network, task.validation, tokens_per_pack=task.tokens_per_pack))
+    figures = task.objective.validate(network, task.validation, task.tokens_per_pack)
+    loss = figures["loss"]
     if not math.isfinite(loss):
         raise _not_finite_validation(progress, loss)
     is_best = progress.best_loss is None or loss < progress.best_loss
     if is_best:
         progress.best_loss, progress.best_step, progress.validations_since_best = loss, progress.step, 0
+        progress.best_figures = figures
         save_best(task.run, progress, task.trainee.weights)
     else:
         progress.validations_since_best += 1
-    metrics = {"kind": "validation", "step": progress.step, "loss": loss, "is_best": is_best}
+    metrics = {"kind": "validation", "step": progress.step, **figures, "is_best": is_best}
     task.run.append_metrics(metrics)
     task.observer.validated(metrics)
 
@@ -185,7 +205,10 @@ def save(task: Task, progress: Progress) -> None:
 
 @contextmanager
 def interruption() -> Iterator[threading.Event]:
-    """Yield an event that the first Ctrl-C sets; a second one interrupts at once. Elsewhere than in the main thread: never set."""
+    """Yield an event that the first Ctrl-C sets, or the first request to terminate (SIGTERM); a second one interrupts at once.
+
+    Elsewhere than in the main thread: never set.
+    """
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -196,11 +219,12 @@ def interruption() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    before = {signum: signal.signal(signum, on_signal) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield event
     finally:
-        signal.signal(signal.SIGINT, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _interrupted(task: Task, progress: Progress) -> TrainingInterrupted:
@@ -212,7 +236,7 @@ def _interrupted(task: Task, progress: Progress) -> TrainingInterrupted:
     )
 
 
-def _not_finite(task: Task, step: int, loss: float, grad_norm: float, examples: Sequence[RenderedExample]) -> TrainingError:
+def _not_finite(step: int, loss: float, grad_norm: float, examples: Sequence[RenderedExample]) -> TrainingError:
     return TrainingError(
         f"step {step}",
         f"loss {loss} and gradient norm {grad_norm} (examples {names_of(examples)}); the update was not made",

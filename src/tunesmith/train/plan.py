@@ -26,6 +26,7 @@ def plan_steps(lengths: Sequence[int], config: TrainConfig) -> list[list[int]]:
 
     Each epoch is its own permutation of all examples; a last partial epoch is a share of one. Steps do not cross epochs.
     """
+    assert config.epochs is not None, "left open: see tunesmith.train.defaults"
     steps: list[list[int]] = []
     for epoch in range(math.ceil(config.epochs)):
         order = np.random.default_rng([config.seed, epoch]).permutation(len(lengths)).tolist()
@@ -37,6 +38,7 @@ def plan_steps(lengths: Sequence[int], config: TrainConfig) -> list[list[int]]:
 
 def _cut_into_steps(order: Sequence[int], lengths: Sequence[int], config: TrainConfig) -> list[list[int]]:
     if config.tokens_per_step is None:
+        assert config.examples_per_step is not None, "left open: see tunesmith.train.defaults"
         return [list(order[i : i + config.examples_per_step]) for i in range(0, len(order), config.examples_per_step)]
     steps: list[list[int]] = []
     used = 0

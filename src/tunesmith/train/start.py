@@ -12,9 +12,11 @@ import torch
 from transformers import PreTrainedModel
 
 from tunesmith import assets
-from tunesmith.config import LoraConfig, TrainConfig
-from tunesmith.engine.adapters import TrainedWeights, add_lora, freeze_all_but_last, load_adapter, merge
-from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model
+from tunesmith.config import ADAPTER_METHODS, LoraConfig, TrainConfig
+from tunesmith.engine.adapters import TrainedWeights, add_lora, freeze_all_but_last, load_adapter
+from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model, weights_fingerprint
+from tunesmith.engine.merging import merge
+from tunesmith.engine.vocabulary import add_new_tokens, train_new_rows
 from tunesmith.errors import ConfigError
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, is_run, open_run
@@ -36,9 +38,15 @@ class Start:
     """The earlier run, when this one continues it."""
 
     @property
+    def adapter_method(self) -> str | None:
+        """The parent's method, when the parent trained an adapter."""
+        method = self.parent.manifest()["method"] if self.parent else None
+        return method if method in ADAPTER_METHODS else None
+
+    @property
     def adapter_dir(self) -> Path | None:
         """The parent's adapter, when the parent trained one."""
-        return self.parent.model_dir if self.parent and self.parent.manifest()["method"] == "lora" else None
+        return self.parent.model_dir if self.parent and self.adapter_method else None
 
     @property
     def adapter_reference(self) -> str:
@@ -54,6 +62,7 @@ class Start:
             "name": self.name,
             "licence": self.licence,
             "origin": self.origin,
+            "weights": weights_fingerprint(self.directory),
         }
 
 
@@ -69,10 +78,10 @@ def find_start(reference: str, say: Callable[[str], None] | None = None) -> Star
         return Start(reference=reference, directory=model.directory, name=model.name, licence=model.licence, origin=model.origin)
     parent = open_run(Path(reference))
     base = parent.record()["model"]
-    if parent.manifest()["method"] == "lora":
+    if parent.manifest()["method"] in ADAPTER_METHODS:
         return Start(
             reference=base["reference"],
-            directory=Path(base["directory"]),
+            directory=base_directory(parent.record()),
             name=base["name"],
             licence=base["licence"],
             origin=base["origin"],
@@ -107,9 +116,17 @@ def recorded_start(record: Mapping[str, Any]) -> Start:
 
 
 def load_start(start: Start, config: TrainConfig) -> LoadedModel:
-    """Load in float32, with the parent's adapter folded in unless the run goes on training that adapter."""
-    loaded = load_model(start.directory, dtype=torch.float32, device=torch.device("cpu"))
-    if start.adapter_dir and config.method != "lora":
+    """Load in float32, four-bit layers excepted, with the new tokens.
+
+    The parent's adapter is folded in, unless the run goes on training that adapter.
+
+    Raises:
+        ConfigError: a new token is in the vocabulary already.
+    """
+    quantize = (start.adapter_method or config.method) == "qlora"
+    loaded = load_model(start.directory, dtype=torch.float32, device=torch.device("cpu"), quantize=quantize)
+    add_new_tokens(loaded, config.new_tokens)
+    if start.adapter_dir and config.method not in ADAPTER_METHODS:
         merge(load_adapter(loaded.network, start.adapter_dir))
     return loaded
 
@@ -129,16 +146,49 @@ def resolve_lora(start: Start, config: TrainConfig) -> LoraConfig:
     """A continued adapter keeps its shape.
 
     Raises:
-        ConfigError: another shape was asked for.
+        ConfigError: another shape was asked for, or a shape where no adapter trains, or the other kind of base weights.
     """
-    if not start.adapter_dir or start.parent is None:
+    given = {field: getattr(config.lora, field) for field in LoraConfig.model_fields if config.lora != LoraConfig()}
+    given = {field: value for field, value in given.items() if value != LoraConfig.model_fields[field].default}
+    if config.method not in ADAPTER_METHODS:
+        if given:
+            found = f"settings of LoRA ({', '.join(given)}) beside --method {config.method}, which trains no adapter"
+            raise ConfigError("lora", found, expected="--method lora or qlora", remedy="leave them out, or change --method")
         return config.lora
+    if start.parent is None or start.adapter_method is None:
+        return config.lora
+    if config.method != start.adapter_method:
+        raise ConfigError(
+            f"--method {config.method}",
+            f"{start.parent.path} trained its adapter with --method {start.adapter_method}, on other base weights",
+            expected=f"--method {start.adapter_method}, or full, which folds the adapter in",
+            remedy="change --method",
+        )
     parent_lora = LoraConfig(**start.parent.record()["config"]["lora"])
-    if config.lora not in (LoraConfig(), parent_lora):
+    if any(value != getattr(parent_lora, field) for field, value in given.items()):
         raise ConfigError(
             "lora", f"{config.lora!r}", expected=f"{parent_lora!r}, the adapter of {start.parent.path}", remedy="leave out the LoRA options"
         )
     return parent_lora
+
+
+def resolve_new_tokens(start: Start, config: TrainConfig) -> tuple[str, ...]:
+    """A continued adapter keeps its tokens; a run's whole model has them in its own vocabulary.
+
+    Raises:
+        ConfigError: others were asked for.
+    """
+    if start.parent is None:
+        return config.new_tokens
+    inherited = tuple(start.parent.record()["config"].get("new_tokens", ()))
+    if config.new_tokens not in ((), inherited):
+        raise ConfigError(
+            "--new-tokens",
+            f"{','.join(config.new_tokens)} beside an earlier run",
+            expected="tokens where training starts from a base model",
+            remedy=f"leave them out: {start.parent.path} has {','.join(inherited) or 'none'}",
+        )
+    return inherited if start.adapter_method else ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +199,8 @@ class Trainee:
     peft_network: peft.PeftModel | None
     weights: TrainedWeights
     num_parameters: int
+    new_token_ids: tuple[int, ...] = ()
+    """Tokens whose rows in embedding and output head train by themselves."""
 
 
 def make_trainee(start: Start, loaded: LoadedModel, config: TrainConfig) -> Trainee:
@@ -157,24 +209,27 @@ def make_trainee(start: Start, loaded: LoadedModel, config: TrainConfig) -> Trai
     dtype = choose_dtype(config.dtype, device)
     network = loaded.network
     num_parameters = network.num_parameters()
+    new_ids = tuple(loaded.tokenizer.convert_tokens_to_ids(list(config.new_tokens)))
     torch.manual_seed(config.seed)  # the adapter's initial weights
     peft_network = None
-    if config.method == "lora":
+    if config.method in ADAPTER_METHODS:
         peft_network = (
             load_adapter(network, start.adapter_dir, trainable=True)
             if start.adapter_dir
-            else add_lora(network, config.lora, start.adapter_reference)
+            else add_lora(network, config.lora, start.adapter_reference, new_token_ids=new_ids)
         )
         num_parameters += sum(p.numel() for p in network.parameters() if p.requires_grad)
     elif config.method == "freeze":
         freeze_all_but_last(network, config.trainable_layers)
+        if new_ids:
+            train_new_rows(network, new_ids)
     else:
         network.requires_grad_(True)
     network.to(device)
     weights = TrainedWeights(peft_network or network, dtype)
     if config.activation_checkpointing:
         _checkpoint_activations(network)
-    return Trainee(network=network, peft_network=peft_network, weights=weights, num_parameters=num_parameters)
+    return Trainee(network=network, peft_network=peft_network, weights=weights, num_parameters=num_parameters, new_token_ids=new_ids)
 
 
 def _checkpoint_activations(network: PreTrainedModel) -> None:
@@ -183,3 +238,5 @@ def _checkpoint_activations(network: PreTrainedModel) -> None:
         network.activation_checkpointing_enable(settings)
     else:
         network.gradient_checkpointing_enable(settings)
+    # It lets embeddings require gradients, for the other kind of checkpointing: then all layers of a frozen body run backward too.
+    network.disable_input_require_grads()

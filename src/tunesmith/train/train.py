@@ -6,30 +6,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from tunesmith.config import DEFAULT_LEARNING_RATES, TrainConfig, build
+from tunesmith.config import TrainConfig, build
 from tunesmith.data.prepared import PreparedData, load_data_of, load_prepared
 from tunesmith.engine.adapters import save_adapter, save_whole
+from tunesmith.engine.kernels.native import kind_of_kernels, library
 from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, dtype_name
 from tunesmith.engine.memory import peak_memory
-from tunesmith.engine.parity import refuse_unfaithful
-from tunesmith.errors import DataError, RunError
+from tunesmith.engine.parity import packs_faithfully, refuse_unfaithful
+from tunesmith.engine.room import room
+from tunesmith.errors import RunError
 from tunesmith.files import atomic_directory
 from tunesmith.render.preflight import Preflight, run_preflight
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, create_run, default_name, open_run, provenance, require_free
 from tunesmith.train.checkpoint import Progress, full_disk_named, load_checkpoint, restore_best
+from tunesmith.train.defaults import Filled, fill_defaults
 from tunesmith.train.estimate import Cost, estimate_cost
+from tunesmith.train.fit import require_loadable
+from tunesmith.train.forecast import Forecast
+from tunesmith.train.foresee import foresee, is_short, own_error
 from tunesmith.train.loop import Task, make_optimizer, run_loop
+from tunesmith.train.material import choose_material, kind_of, resolve_objective
+from tunesmith.train.micro_batches import choose_tokens_per_micro_batch
+from tunesmith.train.objectives import Split, make_objective
 from tunesmith.train.observer import Observer, Silent
 from tunesmith.train.plan import plan_steps, tokens_per_micro_batch
+from tunesmith.train.preferences import prefers_chosen
+from tunesmith.train.reference import with_references
 from tunesmith.train.start import (
     Start,
     Trainee,
@@ -39,9 +50,9 @@ from tunesmith.train.start import (
     make_trainee,
     recorded_start,
     resolve_lora,
+    resolve_new_tokens,
 )
 from tunesmith.tuned import stored_renderer
-from tunesmith.types import Example
 
 DEFAULT_MAX_LENGTH = 2048
 
@@ -57,53 +68,120 @@ def train(config: TrainConfig, *, runs_dir: Path, name: str | None = None, obser
     observer = observer or Silent()
     if name:
         require_free(runs_dir, name)
-    data = load_prepared(config.data)
-    start = find_start(config.model, observer.say)
-    config = config.model_copy(update={"lora": resolve_lora(start, config)})
-    loaded = load_start(start, config)
-    refuse_unfaithful(loaded.network)
-    renderer = choose_renderer(start, config.template, data.template, loaded)
-    config = _resolve(config, renderer, loaded)
-    preflight, validation = _check(data, renderer, config, observer)
-    trainee = make_trainee(start, loaded, config)
-    steps = plan_steps([len(r.token_ids) for r in preflight.rendered], config)
-    cost = estimate_cost(trainee, preflight, steps, config)
-    run = create_run(runs_dir, name or default_name(config.data, start.name), _record(config, data, start, cost))
-    run.write_renderer_record(renderer.record())
-    run.write_preflight({"train": preflight.record(), "validation": validation.record() if validation else None})
-    for sentence in cost.sentences(config, len(preflight.rendered)):
+    ready = get_ready(config, observer)
+    noun = "windows" if ready.checked.train.has_windows else "examples"
+    for sentence in ready.cost.sentences(ready.task.config, len(ready.task.train), noun):
         observer.say(sentence)
-    observer.show_example(preflight.rendered[0], renderer)
-    task = _task(config, run, trainee, preflight, validation, steps, observer)
-    return _run(task, Progress(), start, loaded, data)
+    forecast = None
+    if config.estimate and not is_short(ready.task):
+        forecast = foresee(ready.task, ready.cost)
+        observer.say(forecast.sentence())
+    run = create_run(runs_dir, name or default_name(ready.task.config.data, ready.start.name), _record(ready, forecast))
+    with run.locked():
+        run.write_renderer_record(ready.renderer.record())
+        preflight, validation = ready.checked
+        run.write_preflight({"train": preflight.record(), "validation": validation.record() if validation else None})
+        observer.show_example(preflight.rendered[0], ready.renderer)
+        task = with_references(dataclasses.replace(ready.task, run=run))
+        return _run(task, Progress(), ready.start, ready.loaded, ready.data)
+
+
+def estimate(config: TrainConfig, *, observer: Observer | None = None) -> tuple[Ready, Forecast]:
+    """Make ready what `train` would train, and measure what it would take; nothing is written but the cache.
+
+    Raises:
+        PreflightError, DataError, ConfigError, AssetError, RunError: as `train`.
+        TrainingError: a loss or a gradient is not finite.
+    """
+    ready = get_ready(config, observer or Silent())
+    return ready, foresee(ready.task, ready.cost)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A run up to its first step; nothing of it is written yet."""
+
+    task: Task
+    """Without a directory, and not having asked the starting network anything."""
+    data: PreparedData
+    start: Start
+    loaded: LoadedModel
+    renderer: Renderer
+    checked: _Checked
+    cost: Cost
+    filled: Filled
+    """The settings that were left open, with the reasons for what was chosen."""
+
+
+UNWRITTEN = RunDirectory(Path("unwritten"))
+"""Of a task that is not, or not yet, a run."""
+
+
+def get_ready(config: TrainConfig, observer: Observer) -> Ready:
+    """Load, resolve, check and plan all that a new run needs."""
+    data = load_prepared(config.data)
+    config = resolve_objective(config, kind_of(data), observer.say)
+    data = choose_material(data, config, observer.say)
+    start = find_start(config.model, observer.say)
+    config = config.model_copy(update={"lora": resolve_lora(start, config), "new_tokens": resolve_new_tokens(start, config)})
+    dtype = choose_dtype(config.dtype, choose_device(config.device))
+    require_loadable(start.directory, config, dtype, room(torch.device("cpu")))
+    loaded = load_start(start, config)
+    if reason := library().reason:
+        observer.say(f"plain torch instead of compiled kernels, which are faster on a CPU: {reason}")
+    refuse_unfaithful(loaded.network, observer.say)
+    renderer = choose_renderer(start, config.template, data.template, loaded)
+    is_size_open = config.tokens_per_micro_batch is None and config.estimate
+    config = _resolve(config, renderer, loaded)
+    checked = _check(data, renderer, config, observer)
+    filled = fill_defaults(config, objective=config.objective, num_examples=len(checked.train.rendered))
+    config = filled.config
+    trainee = make_trainee(start, loaded, config)
+    steps = plan_steps(_split(checked.train).lengths, config)
+    task = _task(config, UNWRITTEN, trainee, checked.train, checked.validation, steps, observer)
+    if is_size_open:
+        size = choose_tokens_per_micro_batch(task, start.name)
+        task = dataclasses.replace(task, config=config.model_copy(update={"tokens_per_micro_batch": size}))
+    cost = estimate_cost(trainee, checked.train, steps, task.config)
+    return Ready(task=task, data=data, start=start, loaded=loaded, renderer=renderer, checked=checked, cost=cost, filled=filled)
 
 
 def resume(path: Path, *, observer: Observer | None = None) -> RunDirectory:
     """Go on with an interrupted run from its last checkpoint, with the settings it was started with.
 
     Raises:
-        RunError: the run is complete, or its data set or its model's tokenizer have changed since.
+        RunError: the run is complete, another process is at it, or its data set, its model's weights or tokenizer have changed since.
     """
-    observer = observer or Silent()
     run = open_run(path)
+    with run.locked():
+        return _go_on(run, observer or Silent())
+
+
+def _go_on(run: RunDirectory, observer: Observer) -> RunDirectory:
+    path = run.path
     if run.is_complete:
         raise RunError(str(path), "the run is complete", expected="an interrupted run", remedy=f"continue from it with --model {path}")
     record = run.record()
     config = build(TrainConfig, record["config"], place=f"{path}/run.json")
     data = load_data_of(run)
+    config = resolve_objective(config, kind_of(data), observer.say)  # open in runs of earlier versions
+    data = choose_material(data, config, observer.say)
     start = recorded_start(record)
     loaded = load_start(start, config)
+    packs_faithfully(loaded.network, observer.say)  # found out in float32, as when the run began
     renderer = stored_renderer(run, loaded.tokenizer)
     preflight, validation = _check(data, renderer, config, observer)
     trainee = make_trainee(start, loaded, config)
-    steps = plan_steps([len(r.token_ids) for r in preflight.rendered], config)
-    task = _task(config, run, trainee, preflight, validation, steps, observer)
+    steps = plan_steps(_split(preflight).lengths, config)
+    task = with_references(_task(config, run, trainee, preflight, validation, steps, observer))
     run.remove_leftovers()
     checkpoints = run.checkpoints()
     progress = load_checkpoint(checkpoints[-1], trainee.weights, task.optimizer) if checkpoints else Progress()
     run.drop_metrics_after(progress.step)
     if (threads := torch.get_num_threads()) != record["threads"]:
         observer.say(f"{threads} threads instead of the {record['threads']} it began with: equal to it, but not to the last bit")
+    if (kernels := kind_of_kernels()) != record.get("kernels", "plain torch"):
+        observer.say(f"{kernels} instead of the kernels it began with: equal to it, but not to the last bit")
     observer.say(f"resuming {path} after step {progress.step} of {len(steps)}")
     return _run(task, progress, start, loaded, data)
 
@@ -116,7 +194,6 @@ def _resolve(config: TrainConfig, renderer: Renderer, loaded: LoadedModel) -> Tr
             "template": renderer.template.name,
             "max_length": min(config.max_length or DEFAULT_MAX_LENGTH, loaded.context_length),
             "tokens_per_micro_batch": tokens_per_micro_batch(config, choose_device(config.device).type),
-            "learning_rate": config.learning_rate or DEFAULT_LEARNING_RATES[config.method],
             "dtype": dtype_name(choose_dtype(config.dtype, choose_device(config.device))),
         }
     )
@@ -131,7 +208,6 @@ class _Checked(NamedTuple):
 def _check(data: PreparedData, renderer: Renderer, config: TrainConfig, observer: Observer) -> _Checked:
     """Preflight of the training and the validation split."""
     assert config.max_length is not None
-    _is_text(data.train)  # refuses a mixture
     limits: dict[str, Any] = {"max_length": config.max_length, "over_length": config.over_length}
     train = run_preflight(data.train, renderer, **limits)
     observer.say(f"preflight passed: {train.summary()}")
@@ -155,14 +231,20 @@ def _task(
         run=run,
         trainee=trainee,
         optimizer=make_optimizer(trainee, config),
-        train=preflight.rendered,
-        validation=validation.rendered if validation else (),
+        objective=make_objective(config),
+        train=_split(preflight),
+        validation=_split(validation),
         steps=steps,
         observer=observer,
     )
 
 
-def _record(config: TrainConfig, data: PreparedData, start: Start, cost: Cost) -> dict[str, Any]:
+def _split(preflight: Preflight | None) -> Split:
+    return Split(rendered=preflight.rendered, rejected=preflight.rejected) if preflight else Split(rendered=())
+
+
+def _record(ready: Ready, forecast: Forecast | None) -> dict[str, Any]:
+    config, data, start = ready.task.config, ready.data, ready.start
     return {
         **provenance(),
         "kind": "train",
@@ -170,8 +252,11 @@ def _record(config: TrainConfig, data: PreparedData, start: Start, cost: Cost) -
         "model": start.record(),
         "parent": str(start.parent.path.resolve()) if start.parent else None,
         "data": {"directory": str(data.directory.resolve()), "fingerprint": data.fingerprint},
-        "cost": cost.record(),
+        "defaults": ready.filled.record(),
+        "cost": ready.cost.record(),
+        "estimate": forecast.record() if forecast else None,
         "threads": torch.get_num_threads(),
+        "kernels": kind_of_kernels(),
     }
 
 
@@ -184,6 +269,7 @@ def _run(task: Task, progress: Progress, start: Start, loaded: LoadedModel, data
 def _finish(task: Task, progress: Progress, start: Start, loaded: LoadedModel, data: PreparedData) -> RunDirectory:
     """Restore the best weights, write the model, and last the manifest."""
     run, trainee = task.run, task.trainee
+    task.optimizer.state.clear()  # its moments are twice the weights' size, and writing needs room
     restore_best(run, progress, trainee.weights)
     _write_model(task, start, loaded)
     peak = peak_memory(trainee.network.device)
@@ -191,19 +277,22 @@ def _finish(task: Task, progress: Progress, start: Start, loaded: LoadedModel, d
         {
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "method": task.config.method,
-            "trained_on_text": _is_text(data.train),
+            "objective": task.config.objective,
+            "trained_on_text": kind_of(data) == "text",
             "num_steps": progress.step,
             "best_step": progress.best_step,
             "best_loss": progress.best_loss,
+            "best_validation": progress.best_figures,
             "num_tokens": progress.tokens,
             "num_supervised": progress.supervised,
             "seconds": round(progress.seconds, 2),
             "tokens_per_second": round(progress.tokens / progress.seconds, 1),
             "peak_memory_bytes": peak,
+            "estimate": own_error(run.record().get("estimate"), task, progress, peak),
         }
     )
     kept = (
-        f"best validation loss {progress.best_loss:.4f} at step {progress.best_step}"
+        f"best validation loss {progress.best_loss:.4f} at step {progress.best_step}{_accuracy(task, progress)}"
         if progress.best_loss is not None
         else "last step kept"
     )
@@ -223,17 +312,15 @@ def _write_model(task: Task, start: Start, loaded: LoadedModel) -> None:
         if task.trainee.peft_network is not None:
             save_adapter(task.trainee.peft_network, masters, staging)
         else:
-            save_whole(load_start(start, task.config).network, masters, staging)
+            save_whole(load_start(start, task.config).network, masters, staging, task.trainee.new_token_ids)
         loaded.tokenizer.save_pretrained(staging)
 
 
-def _is_text(examples: Sequence[Example]) -> bool:
-    texts = sum(example.text is not None for example in examples)
-    if texts not in (0, len(examples)):
-        raise DataError(
-            "the training split",
-            f"{texts} raw texts among {len(examples)} examples",
-            expected="raw texts or conversations, not both",
-            remedy="prepare them as two data sets",
-        )
-    return texts > 0
+def _accuracy(task: Task, progress: Progress) -> str:
+    """For the last sentence: what share of the validation split the kept weights judge as the data do."""
+    figures = progress.best_figures
+    text = f", reward accuracy {figures['reward_accuracy']:.0%}" if "reward_accuracy" in figures else ""
+    if "preference_accuracy" in figures and task.validation.reference is not None:
+        before = float(prefers_chosen(task.validation.reference.nats, task.validation.num_tokens).mean())
+        text += f", more likely than the rejected answer is the chosen one in {figures['preference_accuracy']:.0%} (before: {before:.0%})"
+    return text

@@ -1,0 +1,1 @@
+"""Prompts to completions: continuous batching over a static cache of keys and values."""

@@ -1,0 +1,97 @@
+"""Prompts to completions; greedy by default.
+
+>>> generate(network, prompts, GenerateConfig(), stop_ids=stop_ids, context_length=2048, parse=renderer.parse)
+[Completion(text='Open Settings …', …), …]
+
+Both functions run a `Decoder` (`engine/generation/decoder.py`) until it is done. A completion does not depend on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from transformers import PreTrainedModel
+
+from tunesmith.config import GenerateConfig
+from tunesmith.engine.generation.decoder import Decoder
+from tunesmith.engine.generation.sequences import NewToken, Request
+from tunesmith.types import Completion
+
+
+def generate(
+    network: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    config: GenerateConfig,
+    *,
+    stop_ids: Collection[int],
+    context_length: int,
+    parse: Callable[[Sequence[int]], str],
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Completion]:
+    """Complete every prompt; the completions come in the prompts' order, without the prompts.
+
+    Args:
+        network: in evaluation mode.
+        prompts: token ids, already cut to fit (`GenerateConfig.max_prompt_tokens` is the renderer's business).
+        config: how to decode.
+        stop_ids: a completion ends with the first of these.
+        context_length: most tokens of prompt and completion together.
+        parse: turns a completion's token ids into its text.
+        on_progress: called with the number of completions done.
+
+    Raises:
+        DataError: a prompt is empty or longer than the context.
+    """
+    news: list[list[NewToken]] = [[] for _ in prompts]
+    num_done = 0
+    longest_first = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+    keyed = {i: prompts[i] for i in longest_first}
+    for new in decode(network, keyed, config, stop_ids=stop_ids, context_length=context_length, parse=parse):
+        news[new.prompt].append(new)
+        if new.finish_reason is not None:
+            num_done += 1
+            if on_progress:
+                on_progress(num_done)
+    return [_completion(tokens, config, parse) for tokens in news]
+
+
+def decode(
+    network: PreTrainedModel,
+    prompts: Mapping[int, Sequence[int]],
+    config: GenerateConfig,
+    *,
+    stop_ids: Collection[int],
+    context_length: int,
+    parse: Callable[[Sequence[int]], str] | None = None,
+    with_text: bool = False,
+) -> Iterator[NewToken]:
+    """Decode some prompts together, yielding every token as it comes; keys name the prompts, and decide what they sample.
+
+    Args:
+        network: in evaluation mode.
+        prompts: token ids; they enter in this order, `GenerateConfig.batch_size` at a time.
+        config: how to decode.
+        stop_ids: a completion ends with the first of these.
+        context_length: most tokens of prompt and completion together.
+        parse: turns token ids into text; needed for stop strings and text.
+        with_text: tokens carry the text that became certain with them.
+    """
+    if not prompts:
+        return
+    size = min(config.batch_size, len(prompts))
+    decoder = Decoder(network, stop_ids=stop_ids, context_length=context_length, batch_size=size, parse=parse)
+    keys = {
+        decoder.submit(Request(prompt_ids=prompt, config=config, sample=key, with_text=with_text)): key for key, prompt in prompts.items()
+    }
+    while not decoder.is_idle:
+        for new in decoder.step():
+            yield new._replace(prompt=keys[new.prompt])
+
+
+def _completion(news: Sequence[NewToken], config: GenerateConfig, parse: Callable[[Sequence[int]], str]) -> Completion:
+    token_ids = tuple(new.token for new in news)
+    reason = news[-1].finish_reason
+    assert reason is not None
+    text = "".join(new.text for new in news) if reason == "stop_string" else parse(token_ids)
+    logprobs = None if config.logprobs is None else tuple(new.logprob for new in news if new.logprob is not None)
+    return Completion(text=text, token_ids=token_ids, finish_reason=reason, logprobs=logprobs)

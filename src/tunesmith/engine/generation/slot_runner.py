@@ -1,0 +1,170 @@
+"""The network over new prompts, packed, and running sequences together: one call a step, nothing padded, no cache copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tunesmith.engine.generation.sequences import Running
+from tunesmith.engine.generation.slots import Decoding, Prompts, SeenCalls, SlotAttention, SlotCache, Step
+from tunesmith.engine.packed_weights import PackedWeights
+from tunesmith.engine.packing import ROUND_TO, Pack, build_pack, plan_packs
+from tunesmith.types import Example, RenderedExample
+
+
+class SlotRunner:
+    """Every sequence has a slot of the cache; those in use stay together at its beginning."""
+
+    def __init__(self, network: PreTrainedModel, *, num_slots: int, tokens_per_pack: int) -> None:
+        self._network = network
+        self._decoder = network.get_decoder()
+        self._attention = SlotAttention(network)
+        self._tokens_per_pack = tokens_per_pack
+        self._cache = SlotCache(num_slots)
+        self._packed = PackedWeights(network)
+        self._occupants: list[Running | None] = []
+        self.seen: SeenCalls | None = None
+        """Collects layer and sliding window of every attention call, when there is a list."""
+
+    def admit(self, waiting: Sequence[Running], running: Sequence[Running]) -> list[Running]:
+        """The first in line, and those that share a pack with it."""
+        free = self._cache.num_slots - len(running)
+        candidates = list(waiting[:free])
+        if not candidates:
+            return []
+        packs = plan_packs([one.prompt_ids for one in candidates], self._tokens_per_pack)
+        return [candidates[index] for index in next(pack for pack in packs if 0 in pack)]
+
+    def release(self, gone: Running) -> None:
+        """Its slot is the next one's."""
+        self._occupants = [None if one is gone else one for one in self._occupants]
+
+    def logits(self, entering: Sequence[Running], running: Sequence[Running]) -> Tensor:
+        """(E + R, V) float32 for the next token of each."""
+        self._settle(entering)
+        self._cache.reserve(max(one.num_tokens for one in (*entering, *running)))
+        call = self._call(entering, running)
+        count = len(call.token_ids) if call.last is None else len(call.last)
+        if self._network.device.type == "cpu":
+            call = _rounded(call)
+        with self._attention.on(), self._packed.on():
+            hidden = self._decoder(
+                input_ids=call.token_ids[None], position_ids=call.position_ids[None], use_cache=False, slots=call.step
+            ).last_hidden_state  # (1, T, E)
+            states = hidden[0] if call.last is None else hidden[0].index_select(0, call.last)
+            return self._packed.head_logits(states)[:count]
+
+    def _settle(self, entering: Sequence[Running]) -> None:
+        """Put the entering into holes, and the last of the others into holes that remain."""
+        arriving = list(entering)
+        for slot, one in enumerate(self._occupants):
+            if one is None and arriving:
+                self._occupants[slot] = arriving.pop()
+        self._occupants += arriving
+        for slot in range(len(self._occupants)):
+            while self._occupants and self._occupants[-1] is None:
+                self._occupants.pop()
+            if slot < len(self._occupants) and self._occupants[slot] is None:
+                last = self._occupants.pop()
+                assert last is not None
+                self._cache.move(len(self._occupants), slot, last.num_tokens)
+                self._occupants[slot] = last
+
+    def _call(self, entering: Sequence[Running], running: Sequence[Running]) -> _Call:
+        slot_of = {one.id: slot for slot, one in enumerate(self._occupants) if one is not None}
+        decode = _decode_call(self._cache, running, slot_of, self._network.device, self.seen) if running else None
+        if not entering:
+            assert decode is not None
+            return decode
+        prefill = _prefill_call(self._cache, entering, slot_of, self._network.device, self.seen)
+        return prefill if decode is None else _joined(prefill, decode)
+
+
+class _Call(NamedTuple):
+    """One call of the model: T tokens."""
+
+    token_ids: Tensor  # (T,)
+    position_ids: Tensor  # (T,)
+    last: Tensor | None
+    """(n,) each sequence's last token, after which comes a new one; None: every token is one."""
+    step: Step
+
+
+def _rounded(call: _Call) -> _Call:
+    """Filled up with tokens that nothing looks at: every new number of rows costs a CPU the compilation of its products."""
+    num_tokens, device = len(call.token_ids), call.token_ids.device
+    step = call.step
+    if step.source is None:
+        step.source = torch.arange(num_tokens, device=device)
+    last = step.source if call.last is None else call.last
+    filling = torch.zeros(-num_tokens % _multiple(num_tokens), dtype=torch.long, device=device)
+    last = torch.cat([last, torch.zeros(-len(last) % _multiple(len(last)), dtype=torch.long, device=device)])
+    return _Call(torch.cat([call.token_ids, filling]), torch.cat([call.position_ids, filling]), last, step)
+
+
+def _multiple(num_rows: int) -> int:
+    """Of which a number of rows is to be: a few per cent more rows, for few different numbers."""
+    return ROUND_TO if num_rows > 2 * ROUND_TO else ROUND_TO // 4
+
+
+def _decode_call(
+    cache: SlotCache, running: Sequence[Running], slot_of: Mapping[int, int], device: torch.device, seen: SeenCalls | None
+) -> _Call:
+    lengths = [one.num_tokens for one in running]
+    token_ids, ends, slots = torch.tensor([[one.last_token for one in running], lengths, [slot_of[one.id] for one in running]]).to(device)
+    positions = ends - 1
+    decoding = Decoding(slots=slots, lengths=ends, num_rows=len(slot_of), longest=max(lengths))
+    step = Step(cache=cache, prompts=None, decoding=decoding, source=None, slots=slots, positions=positions, seen=seen)
+    return _Call(token_ids, positions, None, step)
+
+
+def _prefill_call(
+    cache: SlotCache, entering: Sequence[Running], slot_of: Mapping[int, int], device: torch.device, seen: SeenCalls | None
+) -> _Call:
+    pack = _pack([one.prompt_ids for one in entering], device)
+    places = [place for _, place in sorted(zip(pack.members, pack.places, strict=True), key=lambda pair: pair[0])]
+    lengths = torch.tensor([len(place) for place in places], device=device)
+    slots = torch.tensor([slot_of[one.id] for one in entering], device=device).repeat_interleave(lengths)
+    source = torch.cat(places)
+    step = Step(
+        cache=cache,
+        prompts=Prompts(pack.num_tokens, pack.segments),
+        decoding=None,
+        source=source,
+        slots=slots,
+        positions=pack.position_ids[0].index_select(0, source),
+        seen=seen,
+    )
+    return _Call(pack.token_ids[0], pack.position_ids[0], torch.stack([place[-1] for place in places]), step)
+
+
+def _pack(prompts: Sequence[Sequence[int]], device: torch.device) -> Pack:
+    nothing = Example(id="", source="", group="", text="")
+    rendered = [RenderedExample(example=nothing, token_ids=tuple(ids), supervised=(False,) * len(ids)) for ids in prompts]
+    return build_pack(rendered, range(len(prompts)), device)
+
+
+def _joined(prefill: _Call, decode: _Call) -> _Call:
+    """Prompts first, then the running sequences' tokens."""
+    first, second = prefill.step, decode.step
+    assert first.prompts is not None
+    assert first.source is not None
+    assert prefill.last is not None
+    behind = torch.arange(len(decode.token_ids), device=decode.token_ids.device) + first.prompts.num_tokens
+    step = Step(
+        cache=first.cache,
+        prompts=first.prompts,
+        decoding=second.decoding,
+        source=torch.cat([first.source, behind]),
+        slots=torch.cat([first.slots, second.slots]),
+        positions=torch.cat([first.positions, second.positions]),
+        seen=first.seen,
+    )
+    token_ids, position_ids = (
+        torch.cat(pair) for pair in ((prefill.token_ids, decode.token_ids), (prefill.position_ids, decode.position_ids))
+    )
+    return _Call(token_ids, position_ids, torch.cat([prefill.last, behind]), step)

@@ -1,0 +1,219 @@
+"""Linear layers that share an input, and their low-rank adapters, as few wide matrix products.
+
+Queries, keys and values come from one product, gate and up from another. Their adapters share the product with A; those with
+B are added in place, each to its own columns. The weights of a group live side by side in one matrix of which the layers'
+own weights are views, so nothing is held twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any, NamedTuple, cast
+
+import torch
+from peft.tuners.lora import Linear as LoraLinear
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from tunesmith.engine.owner import Owner
+
+
+class Adapters(NamedTuple):
+    """The adapters of a group, as they are now."""
+
+    down: Tensor
+    """(R, in), all A stacked, R the sum of the ranks."""
+    ups: tuple[Tensor, ...]
+    """(out, rank) of each layer: its B, scaled."""
+
+    @property
+    def ranks(self) -> list[int]:
+        return [up.shape[1] for up in self.ups]
+
+
+class LinearGroup:
+    """Layers with one input; each is a plain linear layer, or one under a plain LoRA adapter."""
+
+    def __init__(self, owner: nn.Module, *names: str) -> None:
+        """Name the layers by the module they belong to; adapters may be put on or taken off them later."""
+        self.owner, self.names = Owner(owner), names
+        self.layers: list[nn.Module] = []
+        self.packed: Tensor | None = None
+        """The weights laid out for `packed_product`, while a network only generates; see packed_weights.py."""
+        self._wide: Tensor | None = None
+        self._find()
+
+    def _find(self) -> None:
+        owner = self.owner()
+        layers = [getattr(owner, name) for name in self.names]
+        if any(now is not before for now, before in zip_longest(layers, self.layers)):
+            self.layers = layers
+            self.bases: list[Any] = [layer.base_layer if isinstance(layer, LoraLinear) else layer for layer in layers]
+            self.sizes = [getattr(base, "out_features", 0) for base in self.bases]
+            self._wide = None
+
+    def is_supported(self) -> bool:
+        """As things are now: one plain adapter without dropout or none, not merged, biases everywhere or nowhere, no hooks."""
+        self._find()
+        if any(type(base) is not nn.Linear for base in self.bases) or len({base.bias is None for base in self.bases}) > 1:
+            return False
+        if any(_is_watched(layer) for layer in (*self.layers, *self.bases)) or torch.is_autocast_enabled(self.bases[0].weight.device.type):
+            return False
+        adapted = [isinstance(layer, LoraLinear) for layer in self.layers]
+        return not any(adapted) or (all(adapted) and all(_is_plain(layer) for layer in self.layers))
+
+    @property
+    def has_adapters(self) -> bool:
+        first = self.layers[0]
+        return isinstance(first, LoraLinear) and not first.disable_adapters
+
+    def weight(self) -> Tensor:
+        """(out, in) of all layers; the layers' own weights are made views of it."""
+        weights: list[Tensor] = [base.weight for base in self.bases]
+        if len(weights) == 1:
+            return weights[0].detach()
+        if self._wide is None or not _are_views(weights, self._wide):  # first call, or the network was moved or cast
+            with torch.inference_mode(False):  # or else the weights could never train again
+                self._wide = torch.cat([w.detach() for w in weights])
+            for weight, part in zip(weights, self._wide.split(self.sizes), strict=True):
+                weight.data = part
+        return self._wide
+
+    def bias(self) -> Tensor | None:
+        return None if self.bases[0].bias is None else torch.cat([base.bias.detach() for base in self.bases])
+
+    def adapters(self) -> Adapters | None:
+        """Stack the adapters; None without any."""
+        if not self.has_adapters:
+            return None
+        layers: list[Any] = self.layers
+        down = torch.cat([layer.lora_A["default"].weight.detach() for layer in layers])
+        return Adapters(down, tuple(layer.lora_B["default"].weight.detach() * layer.scaling["default"] for layer in layers))
+
+    def parameters(self) -> list[Tensor]:
+        """What autograd has to know of, in the order of `gradients`: weights, biases, A, B."""
+        found: list[Tensor] = [base.weight for base in self.bases]
+        found += [base.bias for base in self.bases if base.bias is not None]
+        if self.has_adapters:
+            layers: list[Any] = self.layers
+            found += [layer.lora_A["default"].weight for layer in layers]
+            found += [layer.lora_B["default"].weight for layer in layers]
+        return found
+
+    def forward(self, x: Tensor) -> Saved:
+        """(T, in) to (T, out) of all layers side by side."""
+        weight, bias, adapters = self.weight(), self.bias(), self.adapters()
+        if self.packed is not None:
+            y = packed_product(x, self.packed, bias)
+        else:
+            y = torch.mm(x, weight.T) if bias is None else torch.addmm(bias, x, weight.T)
+        if adapters is None:
+            return Saved(y, None, weight, None)
+        inner = torch.mm(x, adapters.down.T)  # (T, R)
+        for part, values, up in zip(y.split(self.sizes, 1), inner.split(adapters.ranks, 1), adapters.ups, strict=True):
+            part.addmm_(values, up.T)
+        return Saved(y, inner, weight, adapters)
+
+    def input_gradient(self, dy: Tensor, saved: Saved, *, needed: bool) -> tuple[Tensor | None, Tensor | None]:
+        """Gradient (T, in) of the input, and (T, R) of the adapters' inner values."""
+        dx = torch.mm(dy, saved.weight) if needed else None
+        if saved.adapters is None:
+            return dx, None
+        parts = zip(dy.split(self.sizes, 1), saved.adapters.ups, strict=True)
+        d_inner = torch.cat([torch.mm(part, up) for part, up in parts], dim=1)
+        return (None if dx is None else dx.addmm_(d_inner, saved.adapters.down)), d_inner
+
+    def gradients(self, dy: Tensor, d_inner: Tensor | None, x: Tensor, saved: Saved) -> list[Tensor | None]:
+        """Of `parameters()`, None for the frozen ones."""
+        found = self._base_gradients(dy, x)
+        if d_inner is None or saved.inner is None or saved.adapters is None:
+            return found
+        ranks = saved.adapters.ranks
+        downs = torch.mm(d_inner.T, x).split(ranks)  # (R, in)
+        parts = zip(dy.split(self.sizes, 1), saved.inner.split(ranks, 1), self.layers, strict=True)
+        ups = [torch.mm(values.T, part).T * cast(Any, layer).scaling["default"] for part, values, layer in parts]
+        return [*found, *downs, *ups]
+
+    def _base_gradients(self, dy: Tensor, x: Tensor) -> list[Tensor | None]:
+        weights: list[Tensor | None] = [None] * len(self.bases)
+        if any(base.weight.requires_grad for base in self.bases):
+            parts = torch.mm(dy.T, x).split(self.sizes)
+            weights = [part if base.weight.requires_grad else None for base, part in zip(self.bases, parts, strict=True)]
+        if self.bases[0].bias is None:
+            return weights
+        if not any(base.bias.requires_grad for base in self.bases):
+            return weights + [None] * len(self.bases)
+        sums = dy.sum(0, dtype=torch.float32).to(dy.dtype).split(self.sizes)
+        return weights + [part if base.bias.requires_grad else None for base, part in zip(self.bases, sums, strict=True)]
+
+
+class Saved(NamedTuple):
+    """What a forward pass leaves for the backward pass."""
+
+    y: Tensor
+    inner: Tensor | None
+    """(T, R), x times all A."""
+    weight: Tensor
+    adapters: Adapters | None
+
+
+def packed_product(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    """(T, in) times a weight (out, in) that oneDNN has laid out its own way."""
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    return result
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """A single LoRA adapter by the name peft gives, without variants (DoRA) and dropout."""
+    assert isinstance(layer, LoraLinear)
+    if layer.merged or list(layer.lora_A) != ["default"] or layer.active_adapters != ["default"] or layer.lora_variant:
+        return False
+    dropout = layer.lora_dropout["default"]
+    has_dropout = isinstance(dropout, nn.Dropout) and dropout.p > 0
+    same_type = layer.lora_A["default"].weight.dtype == cast(nn.Linear, layer.base_layer).weight.dtype
+    return same_type and not has_dropout and cast(nn.Linear, layer.lora_B["default"]).bias is None
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    """Somebody waits for the layer itself to be called: by hooks, or by a forward of its own."""
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return any(hooks) or "forward" in layer.__dict__
+
+
+def _are_views(weights: Sequence[Tensor], wide: Tensor) -> bool:
+    address, step = wide.data_ptr(), wide.stride(0) * wide.element_size()
+    for weight in weights:
+        if weight.data_ptr() != address or weight.dtype != wide.dtype:
+            return False
+        address += weight.shape[0] * step
+    return True
+
+
+def linear(group: LinearGroup, x: Tensor) -> Tensor:
+    """All layers of the group on (T, in) inputs, side by side: (T, out)."""
+    if not torch.is_grad_enabled():
+        return group.forward(x).y
+    result: Tensor = _Linear.apply(x, group, *group.parameters())
+    return result
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: LinearGroup, *parameters: Tensor) -> Tensor:
+        del parameters  # read through the group; named here for autograd
+        saved = group.forward(x)
+        ctx.group, ctx.saved = group, saved._replace(y=saved.y.new_empty(0))
+        ctx.save_for_backward(x if any(ctx.needs_input_grad[2:]) else x.new_empty(0))
+        return saved.y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors
+        dy = dy.contiguous()
+        dx, d_inner = ctx.group.input_gradient(dy, ctx.saved, needed=ctx.needs_input_grad[0])
+        gradients = (
+            ctx.group.gradients(dy, d_inner, x, ctx.saved) if any(ctx.needs_input_grad[2:]) else [None] * (len(ctx.needs_input_grad) - 2)
+        )
+        return (dx, None, *gradients)
