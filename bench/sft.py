@@ -1,155 +1,113 @@
-"""Supervised fine-tuning: useful tokens per second, peak memory and loss, tunesmith against TRL in one run.
+"""Supervised fine-tuning: useful tokens per second, peak memory and loss, tunesmith against TRL and Unsloth in one run.
 
-    python bench/sft.py --peer-python ~/trl-env/bin/python [--data faq.jsonl] [--examples 128] [--repeats 3]
+    python bench/sft.py --trl-python ~/trl-env/bin/python --unsloth-python ~/unsloth-env/bin/python [--data faq.jsonl]
 
-Both train the same model on the same examples in the same order with the same optimiser settings, one process at a
-time; padding is never counted. See bench/README.md for the peer's environment.
+All train the same model on the same examples in the same order with the same optimiser settings, one process at a
+time. See bench/README.md for the peers' environments and for what each figure means.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
-
+from measure import Figures, Runner, compared, parser_for, publish, record, runner
 from tunesmith.assets import resolve_model
-from tunesmith.config import PrepareConfig, TrainConfig
 from tunesmith.data.builtin import builtin_data_file
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import to_examples
-from tunesmith.data.readers import read_rows
-from tunesmith.data.split import remove_duplicates
-from tunesmith.render.renderer import Renderer
-from tunesmith.train.plan import plan_steps
+from work import Work, conversations, num_parameters, sft_work
 
-HERE = Path(__file__).parent
-MODEL = "smollm2-135m-instruct"
+RATIO_KEYS = ("tokens_per_second", "steady_tokens_per_second", "peak_memory_bytes", "loss")
+KEYS = (*RATIO_KEYS, "share_of_limit")
+FLOP_PER_PARAMETER = {"lora": 4, "full": 6}
+"""A token's floating-point operations per weight: 2 forward, 2 for the gradient of the activations and, when the weights
+themselves train, 2 for theirs (Kaplan et al. 2020, arXiv:2001.08361, section 2.1)."""
 
 
 def main() -> None:
     options = parse_options()
-    directory = resolve_model(options.model, on_progress=print).directory
-    settings = {
+    model = resolve_model(options.model, on_progress=print).directory
+    settings = training_settings(options)
+    work = sft_work(conversations(options.data, options.examples), model, our_settings(settings))
+    flop_per_token = FLOP_PER_PARAMETER[options.method] * num_parameters(model)
+    figures: dict[str, list[Figures]] = {}
+    rates = []
+    with runner(options.threads) as run:
+        for repeat in range(1, options.repeats + 1):
+            rates.append(run.run("matrix_rate.py", {"dtype": options.dtype})["flops_per_second"])
+            for name, measured in measure_once(run, options, work, model, settings):
+                figures.setdefault(name, []).append(with_rates(measured, work, flop_per_token, rates[-1]))
+                report(f"{name} {repeat}", figures[name][-1])
+    flops_per_second = statistics.median(rates)
+    limit = {"flops_per_second": flops_per_second, "flop_per_token": flop_per_token, "tokens_per_second": flops_per_second / flop_per_token}
+    parts = compared(figures, KEYS, RATIO_KEYS)
+    publish(record(options, useful_tokens=sum(work.tokens_of_steps), limit=limit, **parts, runs=figures), options.out)
+
+
+def parse_options() -> argparse.Namespace:
+    parser = parser_for(__doc__)
+    parser.add_argument("--trl-python", help="Python of an environment with TRL; without it TRL is left out")
+    parser.add_argument("--unsloth-python", help="Python of an environment with Unsloth; without it Unsloth is left out")
+    parser.add_argument("--data", type=Path, default=builtin_data_file(), help="question/answer file; default: the built-in data set")
+    parser.add_argument("--method", choices=tuple(FLOP_PER_PARAMETER), default="lora")
+    parser.add_argument("--examples", type=int, default=128)
+    return parser.parse_args()
+
+
+def training_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What all sides are told, in neutral words."""
+    return {
         "method": options.method,
         "dtype": options.dtype,
         "rank": 16,
         "alpha": 32,
         "epochs": 1,
         "examples_per_step": 8,
-        "learning_rate": 2e-4,
+        "learning_rate": 2e-4 if options.method == "lora" else 5e-5,
         "seed": 0,
-        "threads": options.threads,
     }
-    ours, theirs = build_rows(options.data, options.examples, directory, settings)
-    figures: dict[str, list[dict[str, Any]]] = {"tunesmith": [], "TRL": []}
-    for repeat in range(options.repeats):
-        figures["tunesmith"].append(run_one(sys.executable, HERE / "ours_sft.py", ours, directory, settings))
-        report(f"tunesmith {repeat + 1}", figures["tunesmith"][-1])
-        if options.peer_python:
-            figures["TRL"].append(run_one(options.peer_python, HERE / "peers" / "trl_sft.py", theirs, directory, settings))
-            report(f"TRL {repeat + 1}", figures["TRL"][-1])
-    summary = summarise(figures, options)
-    print(json.dumps(summary, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def parse_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-python", help="Python of an environment with TRL; without it only tunesmith is measured")
-    parser.add_argument("--data", type=Path, default=builtin_data_file(), help="question/answer file; default: the built-in data set")
-    parser.add_argument("--model", default=MODEL)
-    parser.add_argument("--method", choices=("lora", "full"), default="lora")
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="TRL: bf16 autocast, or float32")
-    parser.add_argument("--examples", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--out", type=Path, help="write the figures here as well")
-    return parser.parse_args()
+def our_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """The same as fields of TrainConfig."""
+    same = {key: settings[key] for key in ("method", "dtype", "epochs", "examples_per_step", "learning_rate", "seed")}
+    adapter = {"lora": {"rank": settings["rank"], "alpha": settings["alpha"]}} if settings["method"] == "lora" else {}
+    return {**same, **adapter, "template": "qa", "schedule": "linear", "warmup_fraction": 0.0}
 
 
-def build_rows(data: Path, count: int, directory: Path, settings: dict[str, Any]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Rows for us and rows for the peer: the same texts, in the order in which our steps take them."""
-    rows = read_rows(data)
-    examples = remove_duplicates(to_examples(rows, recognise(rows, PrepareConfig()), PrepareConfig(on_invalid="drop")).examples).examples
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    renderer = Renderer.for_model(tokenizer, "qa")
-    chosen = [example for example in examples if example.prompt.strip()][:count]
-    ours = [{"prompt": example.prompt, "completion": example.reference} for example in chosen]
-    lengths = [len(renderer.render(example).token_ids) for example in chosen]
-    config = TrainConfig(
-        model="", data=Path(), epochs=settings["epochs"], examples_per_step=settings["examples_per_step"], seed=settings["seed"]
-    )
-    order = [index for step in plan_steps(lengths, config) for index in step]
-    theirs = []
-    for index in order:
-        prompt = renderer.decode(renderer.prompt_ids(chosen[index].prompt_messages))
-        theirs.append({"prompt": prompt, "completion": chosen[index].reference + tokenizer.eos_token})
-    return ours, theirs
+def measure_once(run: Runner, options: argparse.Namespace, work: Work, model: Path, settings: dict[str, Any]) -> list[tuple[str, Figures]]:
+    """One repeat: each side once, after one another."""
+    measured = [("tunesmith", run.run("ours_train.py", {"model": str(model), "rows": work.ours, "train": our_settings(settings)}))]
+    task = {"model": str(model), "rows": work.peers, "settings": {**settings, "epochs": 1}}  # the rows hold every epoch already
+    for name, script, python in (("TRL", "trl_sft.py", options.trl_python), ("Unsloth", "unsloth_sft.py", options.unsloth_python)):
+        if python:
+            measured.append((name, run.run(f"peers/{script}", task, python=python)))
+    return measured
 
 
-def run_one(python: str, script: Path, rows: list[dict[str, str]], model: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """One process from start to end; its figures."""
-    with tempfile.TemporaryDirectory() as folder:
-        task = {"model": str(model), "rows": rows, "settings": settings, "template": "qa", "output_dir": folder}
-        file = Path(folder) / "task.json"
-        file.write_text(json.dumps(task), encoding="utf-8")
-        done = subprocess.run([python, str(script), str(file)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{script.name} failed:\n{done.stderr[-3000:]}")
-    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    figures["tokens_per_second"] = figures["num_tokens"] / figures["seconds"]
-    return figures
+def with_rates(figures: Figures, work: Work, flop_per_token: float, flops_per_second: float) -> Figures:
+    """Tokens per second, over the whole training and from the second step on, and the share of the ceiling of that moment."""
+    if figures["num_steps"] != len(work.tokens_of_steps):
+        raise SystemExit(f"unequal work: {figures['num_steps']} steps instead of {len(work.tokens_of_steps)}")
+    tokens = sum(work.tokens_of_steps)
+    rate = tokens / figures["seconds"]
+    steady = sum(figures["step_seconds"][1:])
+    return {
+        **figures,
+        "tokens_per_second": rate,
+        "steady_tokens_per_second": sum(work.tokens_of_steps[1:]) / steady if steady else rate,
+        "share_of_limit": rate * flop_per_token / flops_per_second,
+    }
 
 
-def report(name: str, figures: dict[str, Any]) -> None:
+def report(name: str, figures: Figures) -> None:
     print(
-        f"{name:>14}: {figures['tokens_per_second']:7.1f} tokens/s, {figures['peak_memory_bytes'] / 1e9:5.2f} GB, "
-        f"loss {figures['loss']:.4f} ({figures['num_tokens']:,} tokens, {figures['num_steps']} steps, {figures['seconds']:.1f} s)",
+        f"{name:>14}: {figures['tokens_per_second']:7.1f} tokens/s ({figures['steady_tokens_per_second']:.1f} from step 2 on), "
+        f"{figures['share_of_limit']:.0%} of the limit, {figures['peak_memory_bytes'] / 1e9:5.2f} GB, loss {figures['loss']:.4f} "
+        f"({figures['num_steps']} steps, {figures['seconds']:.1f} s)",
         flush=True,
     )
-
-
-def summarise(figures: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> dict[str, Any]:
-    """Medians over the repeats, and ours over the peer's."""
-    keys = ("tokens_per_second", "peak_memory_bytes", "loss")
-    medians = {name: {key: statistics.median(run[key] for run in runs) for key in keys} for name, runs in figures.items() if runs}
-    summary: dict[str, Any] = {
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "threads": options.threads},
-        "work": {
-            "model": options.model,
-            "method": options.method,
-            "dtype": options.dtype,
-            "examples": options.examples,
-            "data": options.data.name,
-        },
-        "versions": {name: runs[-1]["versions"] for name, runs in figures.items() if runs},
-        "medians": medians,
-        "runs": figures,
-    }
-    if "TRL" in medians:
-        summary["ratios"] = {key: medians["tunesmith"][key] / medians["TRL"][key] for key in keys}
-    return summary
-
-
-def processor() -> str:
-    """Model name of the processor, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        return names[0] if names else platform.processor()
-    return platform.processor()
 
 
 if __name__ == "__main__":
