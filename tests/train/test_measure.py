@@ -140,6 +140,7 @@ class TestDoesNotFit:
     def nothing_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """What other tests of this process took is not this run's."""
         monkeypatch.setattr(measure, "peak_memory", lambda device: 0)
+        monkeypatch.setattr(measure, "memory_in_use", lambda device: GB // 2)
 
     def refuse(self, task: Task, peaks: list[int], total: int) -> str:
         with pytest.raises(ConfigError, match="expected a run that fits") as caught:
