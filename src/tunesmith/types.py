@@ -112,6 +112,11 @@ class RenderedExample:
     def num_supervised(self) -> int:
         return sum(self.supervised)
 
+    @property
+    def num_predicted(self) -> int:
+        """Supervised tokens whose loss there is: nothing predicts the first token."""
+        return sum(self.supervised[1:])
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenLogprob:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import peft
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from tunesmith.config import LoraConfig
+from tunesmith.engine.adapters import add_lora
 from tunesmith.types import RenderedExample
 
 TINY = {
@@ -34,6 +37,17 @@ def tiny(kind: str, **settings: Any) -> PreTrainedModel:
         for parameter in network.parameters():
             parameter.mul_(4 if parameter.ndim > 1 else 1)
     return network
+
+
+def with_adapter(network: PreTrainedModel, base_reference: str = "base", **settings: object) -> peft.PeftModel:
+    """The network under a LoRA adapter that does something: B is random, which peft starts at zero."""
+    torch.manual_seed(0)
+    adapted = add_lora(network, LoraConfig(**{"rank": 4, "alpha": 8, **settings}), base_reference)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1)
+    return adapted
 
 
 def nats(network: nn.Module, example: RenderedExample) -> Tensor:

@@ -12,10 +12,9 @@ from transformers import PreTrainedModel
 from tests.engine import reference
 from tests.engine.architectures import ARCHITECTURES, WITH_A_WINDOW, network_of, num_tokens, relatives
 from tests.samples import random_examples, rendered
-from tunesmith.engine.attention import attending_by_segments
+from tunesmith.engine.attention import attending_by_segments, packs_faithfully
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import build_pack, plan_packs
-from tunesmith.engine.parity import packs_faithfully
 from tunesmith.types import RenderedExample
 
 

@@ -13,13 +13,10 @@ from transformers import PreTrainedModel
 from tests.engine import reference
 from tests.engine.architectures import relatives
 from tests.samples import random_examples, rendered
-from tunesmith.config import LoraConfig
-from tunesmith.engine.adapters import add_lora
-from tunesmith.engine.attention import attending_by_segments
+from tunesmith.engine.attention import attending_by_segments, packs_faithfully
 from tunesmith.engine.loading import LoadedModel
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import build_pack, plan_packs
-from tunesmith.engine.parity import packs_faithfully
 from tunesmith.engine.score import mean_loss, score
 from tunesmith.train.start import _checkpoint_activations
 from tunesmith.types import RenderedExample
@@ -55,12 +52,7 @@ def test_packed_equals_unpacked(network: PreTrainedModel, attention: str, max_to
 
 
 def test_packed_equals_unpacked_for_an_adapter(network: PreTrainedModel, attention: str) -> None:
-    torch.manual_seed(0)
-    adapted = add_lora(network, LoraConfig(rank=4, alpha=8), "base")
-    with torch.no_grad():
-        for name, parameter in adapted.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.1)
+    adapted = reference.with_adapter(network)
     examples = random_examples(LENGTHS, network.config.vocab_size, seed=1)
     reference.mean_loss(adapted, examples).backward()
     expected = reference.gradients(adapted)
@@ -72,14 +64,7 @@ def test_packed_equals_unpacked_for_an_adapter(network: PreTrainedModel, attenti
 @pytest.mark.parametrize("max_tokens", [10_000, 130, 1], ids=["one pack", "several packs", "each by itself"])
 def test_shared_prefixes_change_nothing(network: PreTrainedModel, attention: str, method: str, max_tokens: int) -> None:
     """Loss and gradients, of all weights and of an adapter, however the examples fall into micro-batches."""
-    owner: nn.Module = network
-    if method == "lora":
-        torch.manual_seed(0)
-        owner = add_lora(network, LoraConfig(rank=4, alpha=8), "base")
-        with torch.no_grad():
-            for name, parameter in owner.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(std=0.1)
+    owner: nn.Module = reference.with_adapter(network) if method == "lora" else network
     examples = relatives(network.config.vocab_size)
     reference.mean_loss(owner, examples).backward()
     expected = reference.gradients(owner)

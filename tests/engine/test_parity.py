@@ -9,10 +9,10 @@ from transformers import PreTrainedModel
 from tests.engine import reference
 from tests.engine.architectures import num_tokens, relatives
 from tests.samples import random_examples
-from tunesmith.engine.attention import attending_by_segments, can_share
+from tunesmith.engine.attention import attending_by_segments, can_share, packs_faithfully
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import build_pack, plan_packs
-from tunesmith.engine.parity import packs_faithfully, refuse_unfaithful
+from tunesmith.engine.parity import refuse_unfaithful
 from tunesmith.engine.score import score
 from tunesmith.engine.segments import Bucket, Places
 from tunesmith.errors import AssetError

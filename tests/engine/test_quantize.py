@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from tunesmith.config import LoraConfig
+from tests.engine import reference
 from tunesmith.engine import quantize
-from tunesmith.engine.adapters import add_lora
 from tunesmith.engine.loading import LoadedModel, load_model
 from tunesmith.engine.quantize import cast, count_weights, dequantize
 from tunesmith.errors import ConfigError
@@ -86,14 +86,8 @@ def test_dequantised_it_is_the_same_function_and_can_be_saved(quantized: LoadedM
 def test_gradients_are_right_after_an_evaluation(folder: Path) -> None:
     """bitsandbytes' packing for inference would leave the base out of the backward pass from then on."""
 
-    def gradients(network: nn.Module) -> dict[str, Tensor]:
-        torch.manual_seed(0)
-        adapted = add_lora(network, LoraConfig(rank=4, alpha=8), "x")
-        with torch.no_grad():
-            for name, parameter in adapted.named_parameters():
-                if "lora_B" in name:
-                    parameter.normal_(std=0.1)
-        adapted.eval()
+    def gradients(network: PreTrainedModel) -> dict[str, Tensor]:
+        adapted = reference.with_adapter(network).eval()
         logits(adapted)
         adapted.train()
         adapted(input_ids=TOKENS, labels=TOKENS).loss.backward()

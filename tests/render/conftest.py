@@ -9,6 +9,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from tests.tiny_models import build_metaspace_tokenizer
+from tunesmith.render.renderer import Renderer
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,13 @@ def gemma_tokenizer(tiny_gemma: Path) -> Any:
 def metaspace_tokenizer() -> Any:
     """Puts a space before whatever it is given, BOS, no chat template."""
     return build_metaspace_tokenizer()
+
+
+@pytest.fixture
+def chat(llama_tokenizer: Any) -> Renderer:
+    return Renderer.for_model(llama_tokenizer, "chat")
+
+
+@pytest.fixture
+def base(gemma_tokenizer: Any) -> Renderer:
+    return Renderer.for_model(gemma_tokenizer, "qa")

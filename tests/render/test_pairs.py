@@ -22,16 +22,6 @@ def pair(question: str, chosen: str, rejected: str, source: str = "votes.csv:2")
     return dataclasses.replace(qa(question, chosen, source), rejected=rejected)
 
 
-@pytest.fixture
-def chat(llama_tokenizer: Any) -> Renderer:
-    return Renderer.for_model(llama_tokenizer, "chat")
-
-
-@pytest.fixture
-def base(gemma_tokenizer: Any) -> Renderer:
-    return Renderer.for_model(gemma_tokenizer, "qa")
-
-
 def run(examples: list[Example], renderer: Renderer, **options: Any) -> Preflight:
     return run_preflight(examples, renderer, **{"max_length": 200, "over_length": "refuse", **options})
 

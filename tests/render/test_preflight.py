@@ -19,16 +19,6 @@ PLAIN_CHAT = "{% for m in messages %}{{ m.content + (': ' if m.role == 'user' el
 LONG = "The quick brown fox jumps over the lazy dog. " * 6
 
 
-@pytest.fixture
-def chat(llama_tokenizer: Any) -> Renderer:
-    return Renderer.for_model(llama_tokenizer, "chat")
-
-
-@pytest.fixture
-def base(gemma_tokenizer: Any) -> Renderer:
-    return Renderer.for_model(gemma_tokenizer, "qa")
-
-
 def changed(rendered: RenderedExample, *, ids: dict[int, int] | None = None, flags: dict[int, bool] | None = None) -> RenderedExample:
     """The example with some token ids and supervised flags replaced, by index from either end."""
     token_ids, supervised = list(rendered.token_ids), list(rendered.supervised)

@@ -21,9 +21,9 @@ from tunesmith.engine.bucket_attention import Scoring, bucket_attention
 from tunesmith.engine.flex_attention import flex_segments
 from tunesmith.engine.kernels import native
 from tunesmith.engine.kernels.attention import forest_attention
-from tunesmith.engine.packing import Pack, build_pack
+from tunesmith.engine.packing import Pack, bare, build_pack
 from tunesmith.engine.segments import Segments
-from tunesmith.types import Example, RenderedExample
+from tunesmith.types import RenderedExample
 
 IMPLEMENTATION = "tunesmith_segments"
 
@@ -47,10 +47,12 @@ def segment_attention(
     how = Scoring(query.shape[-1] ** -0.5 if scaling is None else scaling, dropout, sliding_window, softcap)
     if query.is_cuda and not dropout:
         return flex_segments(query, key, value, segments, how.scaling, how.window, how.softcap).transpose(1, 2), None
-    is_plain = not dropout and softcap is None and key.shape == value.shape
-    if is_plain and native.usable(*(states[0].contiguous() for states in (query, key, value))):
-        return forest_attention(query[0], key[0], value[0], segments.paths, how.scaling, how.window)[None], None
-    output = bucket_attention(query[0], key[0], value[0], segments, how)  # (H, T, D)
+    states = query[0], key[0], value[0]
+    if not dropout and softcap is None and key.shape == value.shape:
+        states = query[0].contiguous(), key[0].contiguous(), value[0].contiguous()  # as the kernel wants them
+        if native.usable(*states):
+            return forest_attention(*states, segments.paths, how.scaling, how.window)[None], None
+    output = bucket_attention(*states, segments, how)  # (H, T, D)
     return output.transpose(0, 1)[None], None
 
 
@@ -127,8 +129,7 @@ def _trial_examples(vocab_size: int) -> list[RenderedExample]:
     generator = torch.Generator().manual_seed(0)
     sequences = [torch.randint(vocab_size, (length,), generator=generator).tolist() for length in TRIAL_LENGTHS]
     sequences.append(sequences[0][:TRIAL_PREFIX] + sequences[1][:5])
-    nothing = Example(id="", source="", group="", text="")
-    return [RenderedExample(example=nothing, token_ids=tuple(s), supervised=(True,) * len(s)) for s in sequences]
+    return [bare(sequence, supervised=True) for sequence in sequences]
 
 
 def _distance(found: Tensor, expected: Tensor) -> Tensor:

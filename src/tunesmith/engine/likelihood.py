@@ -24,9 +24,8 @@ from tunesmith.engine.attention import attending_by_segments, can_share
 from tunesmith.engine.forward import decoder_hidden
 from tunesmith.engine.kernels import argmax, cross_entropy_
 from tunesmith.engine.loss import CHUNK_BYTES, Head, head_logits, output_head
-from tunesmith.engine.packing import ROUND_TO, Pack, build_pack, plan_packs
+from tunesmith.engine.packing import ROUND_TO, Pack, bare, build_pack, plan_packs
 from tunesmith.errors import DataError
-from tunesmith.types import Example, RenderedExample
 
 TOKENS_PER_PACK = 8192
 """More than training takes: without gradients only one layer's activations live at a time, and every further pack computes
@@ -79,7 +78,8 @@ def log_likelihoods(
         DataError: a context or a continuation is empty, or a continuation is longer than the context length.
     """
     sequences = _gather(requests, context_length)
-    examples = [_unsupervised(sequence.input_ids) for sequence in sequences]
+    # What is asked about a sequence does not lie in it, so nothing is supervised.
+    examples = [bare(sequence.input_ids, supervised=False) for sequence in sequences]
     answers: dict[int, Likelihood] = {}
     with attending_by_segments(network):
         share = can_share(network)
@@ -168,14 +168,6 @@ def _check(request: LikelihoodRequest, index: int, context_length: int) -> None:
     if not 0 < length <= context_length:
         remedy = "cut the continuation, or score it as a rolling text" if length else "leave the request out"
         raise DataError(place, f"a continuation of {length:,} tokens", expected=f"1 to {context_length:,}", remedy=remedy)
-
-
-_NO_EXAMPLE = Example(id="", source="", group="", text="")
-
-
-def _unsupervised(token_ids: tuple[int, ...]) -> RenderedExample:
-    """As packs want it. What is asked about a sequence does not lie in it, so nothing is marked."""
-    return RenderedExample(example=_NO_EXAMPLE, token_ids=token_ids, supervised=(False,) * len(token_ids))
 
 
 def _read_pack(network: PreTrainedModel, pack: Pack, sequences: Sequence[_Sequence]) -> Iterator[_Answer]:

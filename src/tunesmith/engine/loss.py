@@ -42,7 +42,7 @@ def output_head(network: PreTrainedModel) -> Head:
 
 
 def head_logits(hidden: Tensor, head: Head) -> Tensor:
-    """(m, V) float32 logits of hidden states (m, E)."""
+    """(m, V) logits of hidden states (m, E), in the compute type unless the architecture scales or caps them."""
     return _logits(hidden, head)[0]
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tunesmith.engine.forest import Forest, alone, grow, is_long_prefix
 from tunesmith.engine.segments import Segments, build_segments
-from tunesmith.types import RenderedExample
+from tunesmith.types import Example, RenderedExample
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +128,12 @@ def _settle(packs: Sequence[list[_Unit]], sequences: Sequence[Sequence[int]], li
             surplus.insert(0, now.pop())
         settled.append(now)
     return settled + (_settle([surplus], sequences, limit) if surplus else [])
+
+
+def bare(token_ids: Sequence[int], *, supervised: bool) -> RenderedExample:
+    """Tokens that are nobody's example, as packs want them: all of them supervised, or none."""
+    nothing = Example(id="", source="", group="", text="")
+    return RenderedExample(example=nothing, token_ids=tuple(token_ids), supervised=(supervised,) * len(token_ids))
 
 
 ROUND_TO = 32

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tunesmith.engine.attention import Faithfulness, attending_by_segments, packs_faithfully
+from tunesmith.engine.attention import attending_by_segments, packs_faithfully
 from tunesmith.engine.loss import pack_loss
-from tunesmith.engine.packing import build_pack
+from tunesmith.engine.packing import bare, build_pack
 from tunesmith.errors import AssetError
-from tunesmith.types import Example, RenderedExample
-
-__all__ = ["Faithfulness", "packs_faithfully", "refuse_unfaithful"]
+from tunesmith.types import RenderedExample
 
 LENGTHS = (24, 17, 3)
 TOLERANCE = 2e-3
@@ -51,9 +49,7 @@ def refuse_unfaithful(network: PreTrainedModel, say: Callable[[str], None] | Non
 
 
 def _example(length: int, vocab_size: int) -> RenderedExample:
-    token_ids = torch.randint(vocab_size, (length,), generator=torch.Generator().manual_seed(length)).tolist()
-    nothing = Example(id="", source="", group="", text="")
-    return RenderedExample(example=nothing, token_ids=tuple(token_ids), supervised=(True,) * length)
+    return bare(torch.randint(vocab_size, (length,), generator=torch.Generator().manual_seed(length)).tolist(), supervised=True)
 
 
 def _nats(network: PreTrainedModel, example: RenderedExample) -> Tensor:

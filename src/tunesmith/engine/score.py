@@ -40,8 +40,7 @@ def score(
             done += len(members)
             if on_progress:
                 on_progress(done)
-    # A supervised first token of a raw text is predicted by nothing, so it is not counted.
-    return [ExampleLoss(total=t, num_supervised=sum(e.supervised[1:])) for t, e in zip(totals, examples, strict=True)]
+    return [ExampleLoss(total=t, num_supervised=e.num_predicted) for t, e in zip(totals, examples, strict=True)]
 
 
 def mean_loss(losses: Sequence[ExampleLoss]) -> float:

@@ -35,7 +35,7 @@ def find_fault(rendered: RenderedExample, renderer: Renderer, max_length: int) -
 
 def _check_supervised(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:
     del renderer, max_length
-    return None if any(rendered.supervised[1:]) else "no token is supervised"  # nothing predicts the first one
+    return None if rendered.num_predicted else "no token is supervised"
 
 
 def _check_length(rendered: RenderedExample, renderer: Renderer, max_length: int) -> str | None:

@@ -170,7 +170,7 @@ def train_step(task: Task, members: Sequence[int], learning_rate: float, step: i
     task.optimizer.step()
     task.optimizer.zero_grad(set_to_none=True)
     weights.publish()
-    num_supervised = sum(sum(one.supervised[1:]) for one in batch.sequences)
+    num_supervised = sum(one.num_predicted for one in batch.sequences)
     return StepResult(total, batch.num_terms, objective.summarise(figures), grad_norm, num_tokens, num_supervised)
 
 

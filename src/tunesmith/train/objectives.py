@@ -127,7 +127,7 @@ class TokenLoss:
     def batch(self, network: PreTrainedModel, split: Split, members: Sequence[int], tokens_per_pack: int) -> Batch:
         del network, tokens_per_pack
         sequences = [split.rendered[i] for i in members]
-        return Batch(sequences=sequences, families=range(len(sequences)), num_terms=sum(sum(one.supervised[1:]) for one in sequences))
+        return Batch(sequences=sequences, families=range(len(sequences)), num_terms=sum(one.num_predicted for one in sequences))
 
     def part(self, network: PreTrainedModel, pack: Pack, batch: Batch) -> Part:
         return Part(pack_loss(network, pack, weight=1 / batch.num_terms).total, {})

@@ -17,10 +17,11 @@ import torch
 from tunesmith.config import TrainConfig, build
 from tunesmith.data.prepared import PreparedData, load_data_of, load_prepared
 from tunesmith.engine.adapters import save_adapter, save_whole
+from tunesmith.engine.attention import packs_faithfully
 from tunesmith.engine.kernels.native import kind_of_kernels, library
 from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, dtype_name
 from tunesmith.engine.memory import peak_memory
-from tunesmith.engine.parity import packs_faithfully, refuse_unfaithful
+from tunesmith.engine.parity import refuse_unfaithful
 from tunesmith.engine.room import room
 from tunesmith.errors import RunError
 from tunesmith.files import atomic_directory

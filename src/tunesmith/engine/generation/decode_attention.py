@@ -30,6 +30,7 @@ def decode_attention(
     The cache is read where it lies: every row of it takes part, those that no sequence names with one token, to no effect.
     So callers keep the rows in use together, and pass a view no longer than needed.
     """
+    query = query.contiguous()
     if _is_native(query, keys, values):
         return _native(query, keys, values, slots, lengths, scaling, sliding_window, softcap)
     num_rows, num_kv_heads, _, head_dim = keys.shape
@@ -57,7 +58,7 @@ def decode_attention(
 def _is_native(query: Tensor, keys: Tensor, values: Tensor) -> bool:
     """The kernel wants a token's numbers side by side, a usual number of them, and keys and values laid out alike."""
     alike = keys.shape == values.shape and keys.stride() == values.stride() and keys.shape[3] in HEAD_DIMS
-    return alike and keys.dtype == query.dtype and keys.stride()[2:] == (keys.shape[3], 1) and native.usable(query.contiguous())
+    return alike and keys.dtype == query.dtype and keys.stride()[2:] == (keys.shape[3], 1) and native.usable(query)
 
 
 def _native(
@@ -71,7 +72,7 @@ def _native(
     softcap: float | None,
 ) -> Tensor:
     """The same in one call, every sequence over just its own length."""
-    query, lengths = query.contiguous(), lengths.contiguous()
+    lengths = lengths.contiguous()
     first = torch.zeros_like(lengths) if sliding_window is None else (lengths - sliding_window).clamp_(min=0)
     out = torch.empty_like(query)
     sizes = (*query.shape[:2], keys.shape[1], keys.shape[3], keys.stride(0), keys.stride(1))

@@ -12,8 +12,7 @@ from transformers import PreTrainedModel
 from tunesmith.engine.generation.sequences import Running
 from tunesmith.engine.generation.slots import Decoding, Prompts, SeenCalls, SlotAttention, SlotCache, Step
 from tunesmith.engine.packed_weights import PackedWeights
-from tunesmith.engine.packing import ROUND_TO, Pack, build_pack, plan_packs
-from tunesmith.types import Example, RenderedExample
+from tunesmith.engine.packing import ROUND_TO, bare, build_pack, plan_packs
 
 
 class SlotRunner:
@@ -44,19 +43,18 @@ class SlotRunner:
         self._occupants = [None if one is gone else one for one in self._occupants]
 
     def logits(self, entering: Sequence[Running], running: Sequence[Running]) -> Tensor:
-        """(E + R, V) float32 for the next token of each."""
+        """(E + R, V) for the next token of each."""
         self._settle(entering)
         self._cache.reserve(max(one.num_tokens for one in (*entering, *running)))
         call = self._call(entering, running)
-        count = len(call.token_ids) if call.last is None else len(call.last)
+        count = len(call.last)
         if self._network.device.type == "cpu":
             call = _rounded(call)
         with self._attention.on(), self._packed.on():
             hidden = self._decoder(
                 input_ids=call.token_ids[None], position_ids=call.position_ids[None], use_cache=False, slots=call.step
             ).last_hidden_state  # (1, T, E)
-            states = hidden[0] if call.last is None else hidden[0].index_select(0, call.last)
-            return self._packed.head_logits(states)[:count]
+            return self._packed.head_logits(hidden[0].index_select(0, call.last))[:count]
 
     def _settle(self, entering: Sequence[Running]) -> None:
         """Put the entering into holes, and the last of the others into holes that remain."""
@@ -89,21 +87,18 @@ class _Call(NamedTuple):
 
     token_ids: Tensor  # (T,)
     position_ids: Tensor  # (T,)
-    last: Tensor | None
-    """(n,) each sequence's last token, after which comes a new one; None: every token is one."""
+    last: Tensor
+    """(n,) each sequence's last token, after which comes a new one."""
     step: Step
 
 
 def _rounded(call: _Call) -> _Call:
     """Filled up with tokens that nothing looks at: every new number of rows costs a CPU the compilation of its products."""
-    num_tokens, device = len(call.token_ids), call.token_ids.device
-    step = call.step
-    if step.source is None:
-        step.source = torch.arange(num_tokens, device=device)
-    last = step.source if call.last is None else call.last
-    filling = torch.zeros(-num_tokens % _multiple(num_tokens), dtype=torch.long, device=device)
-    last = torch.cat([last, torch.zeros(-len(last) % _multiple(len(last)), dtype=torch.long, device=device)])
-    return _Call(torch.cat([call.token_ids, filling]), torch.cat([call.position_ids, filling]), last, step)
+    token_ids, position_ids, last = (
+        torch.cat([values, values.new_zeros(-len(values) % _multiple(len(values)))])
+        for values in (call.token_ids, call.position_ids, call.last)
+    )
+    return _Call(token_ids, position_ids, last, call.step)
 
 
 def _multiple(num_rows: int) -> int:
@@ -118,14 +113,16 @@ def _decode_call(
     token_ids, ends, slots = torch.tensor([[one.last_token for one in running], lengths, [slot_of[one.id] for one in running]]).to(device)
     positions = ends - 1
     decoding = Decoding(slots=slots, lengths=ends, num_rows=len(slot_of), longest=max(lengths))
-    step = Step(cache=cache, prompts=None, decoding=decoding, source=None, slots=slots, positions=positions, seen=seen)
-    return _Call(token_ids, positions, None, step)
+    every = torch.arange(len(running), device=device)
+    step = Step(cache=cache, prompts=None, decoding=decoding, source=every, slots=slots, positions=positions, seen=seen)
+    return _Call(token_ids, positions, every, step)
 
 
 def _prefill_call(
     cache: SlotCache, entering: Sequence[Running], slot_of: Mapping[int, int], device: torch.device, seen: SeenCalls | None
 ) -> _Call:
-    pack = _pack([one.prompt_ids for one in entering], device)
+    prompts = [bare(one.prompt_ids, supervised=False) for one in entering]
+    pack = build_pack(prompts, range(len(prompts)), device)
     places = [place for _, place in sorted(zip(pack.members, pack.places, strict=True), key=lambda pair: pair[0])]
     lengths = torch.tensor([len(place) for place in places], device=device)
     slots = torch.tensor([slot_of[one.id] for one in entering], device=device).repeat_interleave(lengths)
@@ -142,19 +139,11 @@ def _prefill_call(
     return _Call(pack.token_ids[0], pack.position_ids[0], torch.stack([place[-1] for place in places]), step)
 
 
-def _pack(prompts: Sequence[Sequence[int]], device: torch.device) -> Pack:
-    nothing = Example(id="", source="", group="", text="")
-    rendered = [RenderedExample(example=nothing, token_ids=tuple(ids), supervised=(False,) * len(ids)) for ids in prompts]
-    return build_pack(rendered, range(len(prompts)), device)
-
-
 def _joined(prefill: _Call, decode: _Call) -> _Call:
     """Prompts first, then the running sequences' tokens."""
     first, second = prefill.step, decode.step
     assert first.prompts is not None
-    assert first.source is not None
-    assert prefill.last is not None
-    behind = torch.arange(len(decode.token_ids), device=decode.token_ids.device) + first.prompts.num_tokens
+    behind = decode.last + first.prompts.num_tokens
     step = Step(
         cache=first.cache,
         prompts=first.prompts,

@@ -112,8 +112,7 @@ class Step:
     cache: SlotCache
     prompts: Prompts | None
     decoding: Decoding | None
-    source: Tensor | None
-    """(W,) None: every token of the call in order."""
+    source: Tensor  # (W,)
     slots: Tensor  # (W,)
     positions: Tensor  # (W,)
     seen: SeenCalls | None = None
@@ -150,7 +149,7 @@ def slot_attention(
         step.seen.append((layer, sliding_window))
     keys, values = step.cache.layer(layer, key, value)
     for cached, new in ((keys, key), (values, value)):
-        written = new[0] if step.source is None else new[0].index_select(1, step.source)  # (K, W, D)
+        written = new[0].index_select(1, step.source)  # (K, W, D)
         cached[step.slots, :, step.positions] = written.transpose(0, 1)
     settings: dict[str, Any] = {"scaling": scaling, "sliding_window": sliding_window, "softcap": softcap}
     parts = []

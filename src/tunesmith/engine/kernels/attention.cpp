@@ -164,7 +164,7 @@ void backward_unit(const T *grad, const T *query, const T *keys, const T *values
                    float *&dv) {
     int64_t dim = shape.dim, padded_dim = round_up(dim), path = forest.path_length(segment), padded = round_up(path);
     int64_t start = forest.start[forest.own_range(segment)], length = forest.length[forest.own_range(segment)];
-    scratch.reserve(2 * dim * padded + 3 * path * padded_dim + BLOCK * (2 * padded + 3 * padded_dim) + path * 2);
+    scratch.reserve(2 * dim * padded + 3 * path * padded_dim + BLOCK * (2 * padded + 3 * padded_dim));
     float *key_columns = scratch.take(dim * padded, true), *value_columns = scratch.take(dim * padded, true);
     float *key_rows = scratch.take(path * padded_dim, true);
     dk = scratch.take(path * padded_dim, true), dv = scratch.take(path * padded_dim, true);
@@ -172,7 +172,7 @@ void backward_unit(const T *grad, const T *query, const T *keys, const T *values
     float *q = scratch.take(BLOCK * padded_dim, true), *d_out = scratch.take(BLOCK * padded_dim, true);
     float *dq = scratch.take(BLOCK * padded_dim);
     gather(keys + kv_head * forest.tokens * dim, forest, segment, dim, key_rows, padded_dim, key_columns, padded);
-    gather(values + kv_head * forest.tokens * dim, forest, segment, dim, static_cast<float *>(nullptr), 0, value_columns, padded);
+    gather(values + kv_head * forest.tokens * dim, forest, segment, dim, nullptr, 0, value_columns, padded);
     int64_t group = shape.heads / shape.kv_heads;
     Sight sight{path - length, shape.window};
     for (int64_t g = 0; g < group; ++g) {

@@ -109,8 +109,8 @@ void gated_backward(const T *dout, const T *gate_up, T *dgate_up, T *product, in
     }
 }
 
-// Rotary position embedding of some heads, from token-major rows to head-major (heads, tokens, dim); sign -1 turns back.
-// The two halves of the first `rotated` entries of a head form the pairs (transformers' rotate_half); the rest is copied.
+// One head turned forwards (sign 1) or back (sign -1). The two halves of its first `rotated` entries form the pairs
+// (transformers' rotate_half); the rest is copied.
 template <typename T>
 inline void rotate(const T *in, T *out, const T *cosine, const T *sine, int64_t dim, int64_t rotated, float sign) {
     int64_t half = rotated / 2;
@@ -123,31 +123,19 @@ inline void rotate(const T *in, T *out, const T *cosine, const T *sine, int64_t 
     for (int64_t i = rotated; i < dim; ++i) out[i] = in[i];
 }
 
-template <typename T>
-void rotary_forward(const T *rows, T *heads, const T *cosine, const T *sine, int64_t tokens, int64_t num_rotated,
-                    int64_t num_heads, int64_t dim, int64_t rotated, int64_t stride, int64_t threads) {
+// Rotary position embedding of the first heads, the others copied: from token-major rows to head-major (heads, tokens, dim)
+// and forwards, or from there to rows and back.
+template <typename T, bool FORWARDS>
+void rotary(const T *from, T *to, const T *cosine, const T *sine, int64_t tokens, int64_t num_rotated, int64_t num_heads,
+            int64_t dim, int64_t rotated, int64_t stride, int64_t threads) {
 #pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(static)
     for (int64_t token = 0; token < tokens; ++token)
         for (int64_t head = 0; head < num_heads; ++head) {
-            const T *in = rows + token * stride + head * dim;
-            T *out = heads + (head * tokens + token) * dim;
+            int64_t in_rows = token * stride + head * dim, in_heads = (head * tokens + token) * dim;
+            const T *in = from + (FORWARDS ? in_rows : in_heads);
+            T *out = to + (FORWARDS ? in_heads : in_rows);
             if (head < num_rotated)
-                rotate(in, out, cosine + token * rotated, sine + token * rotated, dim, rotated, 1.0f);
-            else
-                std::memcpy(out, in, dim * sizeof(T));
-        }
-}
-
-template <typename T>
-void rotary_backward(const T *heads, T *rows, const T *cosine, const T *sine, int64_t tokens, int64_t num_rotated,
-                     int64_t num_heads, int64_t dim, int64_t rotated, int64_t stride, int64_t threads) {
-#pragma omp parallel for num_threads(static_cast<int>(threads)) schedule(static)
-    for (int64_t token = 0; token < tokens; ++token)
-        for (int64_t head = 0; head < num_heads; ++head) {
-            const T *in = heads + (head * tokens + token) * dim;
-            T *out = rows + token * stride + head * dim;
-            if (head < num_rotated)
-                rotate(in, out, cosine + token * rotated, sine + token * rotated, dim, rotated, -1.0f);
+                rotate(in, out, cosine + token * rotated, sine + token * rotated, dim, rotated, FORWARDS ? 1.0f : -1.0f);
             else
                 std::memcpy(out, in, dim * sizeof(T));
         }
@@ -214,12 +202,12 @@ void argmax(const T *rows, int64_t *places, int64_t count, int64_t size, int64_t
     void rotary_forward_##TYPE(const T *rows, T *heads, const T *cosine, const T *sine, int64_t tokens,                    \
                                int64_t num_rotated, int64_t num_heads, int64_t dim, int64_t rotated, int64_t stride,       \
                                int64_t threads) {                                                                              \
-        rotary_forward<T>(rows, heads, cosine, sine, tokens, num_rotated, num_heads, dim, rotated, stride, threads);       \
+        rotary<T, true>(rows, heads, cosine, sine, tokens, num_rotated, num_heads, dim, rotated, stride, threads);       \
     }                                                                                                                      \
     void rotary_backward_##TYPE(const T *heads, T *rows, const T *cosine, const T *sine, int64_t tokens,                   \
                                 int64_t num_rotated, int64_t num_heads, int64_t dim, int64_t rotated, int64_t stride,      \
                                 int64_t threads) {                                                                             \
-        rotary_backward<T>(heads, rows, cosine, sine, tokens, num_rotated, num_heads, dim, rotated, stride, threads);      \
+        rotary<T, false>(heads, rows, cosine, sine, tokens, num_rotated, num_heads, dim, rotated, stride, threads);      \
     }                                                                                                                      \
     void cross_entropy_##TYPE(T *logits, const int64_t *labels, float *nats, int64_t rows, int64_t size, float weight,     \
                               int64_t needs_grad, int64_t threads) {                                                               \
