@@ -26,6 +26,8 @@ class Row:
     """Column name to value, as the reader gave it."""
     source: str
     """Where it came from, e.g. `faq.csv:17` (1-based line) or `faq.json#3` (1-based item)."""
+    group: str | None = None
+    """What it must not be split apart from: a document, a thread, a user; None when it stands alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
