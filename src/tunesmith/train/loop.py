@@ -17,6 +17,7 @@ import torch
 
 from tunesmith.config import TrainConfig
 from tunesmith.engine.attention import attending_by_segments, can_share
+from tunesmith.engine.kernels.regions import compiled_if_worth
 from tunesmith.engine.memory import memory_in_use
 from tunesmith.engine.packing import ROUND_TO, build_pack, plan_packs
 from tunesmith.errors import TrainingError, TrainingInterrupted
@@ -94,7 +95,8 @@ def run_loop(task: Task, progress: Progress) -> Progress:
     """
     task.observer.started(len(task.steps), progress.step)
     try:
-        with reusing_activations(task, progress), interruption() as interrupted:
+        steps_left = len(task.steps) - progress.step
+        with compiled_if_worth(steps_left), reusing_activations(task, progress), interruption() as interrupted:
             while not task.is_over(progress):
                 advance(task, progress)
                 if progress.step == len(task.steps) or progress.step % task.validate_every == 0:

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
-from tunesmith.engine.kernels import native
+from tunesmith.engine.kernels import native, regions
 
 ACTIVATIONS = ("silu", "gelu_tanh")
 """What a gate may be activated with (`gelu_tanh`: the tanh approximation)."""
@@ -37,9 +36,7 @@ class _RmsNorm(torch.autograd.Function):
             scale = torch.empty(rows, dtype=torch.float32)
             native.call("rms_norm_forward", x.dtype, x, weight, y, scale, rows, size, eps, offset)
         else:
-            wide = x.float()
-            scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
-            y = (wide * scale * (weight.float() + offset)).to(x.dtype)
+            y, scale = regions.rms_norm_forward(x, weight, eps, offset)
         ctx.save_for_backward(x, weight, scale)
         ctx.offset = offset
         return y
@@ -55,12 +52,8 @@ class _RmsNorm(torch.autograd.Function):
             dweight = torch.empty(size, dtype=torch.float32) if ctx.needs_input_grad[1] else None
             native.call("rms_norm_backward", x.dtype, dy, x, weight, scale, dx, dweight, x.numel() // size, size, ctx.offset)
             return dx, None if dweight is None else dweight.to(weight.dtype), None, None
-        normed = x.float() * scale.view(*x.shape[:-1], 1)
-        weighted = dy.float() * (weight.float() + ctx.offset)
-        inner = (weighted * normed).mean(-1, keepdim=True)
-        dx = (scale.view(*x.shape[:-1], 1) * (weighted - normed * inner)).to(x.dtype)
-        dweight = (dy.float() * normed).flatten(0, -2).sum(0).to(weight.dtype) if ctx.needs_input_grad[1] else None
-        return dx, dweight, None, None
+        dx, dweight = regions.rms_norm_backward(dy, x, weight, scale.view(*x.shape[:-1], 1), ctx.offset)
+        return dx, dweight if ctx.needs_input_grad[1] else None, None, None
 
 
 def gated(gate_up: Tensor, activation: str) -> Tensor:
@@ -90,9 +83,7 @@ def gated_forward(gate_up: Tensor, activation: str) -> Tensor:
         out = gate_up.new_empty(rows, size)
         native.call(f"gated_forward_{activation}", gate_up.dtype, gate_up, out, rows, size)
         return out
-    gate, up = gate_up.float().split(size, dim=1)
-    value: Tensor = _activate(gate, activation) * up
-    return value.to(gate_up.dtype)
+    return regions.gated_forward(gate_up, activation)
 
 
 def gated_backward(dout: Tensor, gate_up: Tensor, activation: str) -> tuple[Tensor, Tensor]:
@@ -102,16 +93,7 @@ def gated_backward(dout: Tensor, gate_up: Tensor, activation: str) -> tuple[Tens
         grad, product = torch.empty_like(gate_up), torch.empty_like(dout)
         native.call(f"gated_backward_{activation}", gate_up.dtype, dout, gate_up, grad, product, rows, size)
         return grad, product
-    with torch.enable_grad():
-        gate, up = (part.detach().requires_grad_() for part in gate_up.float().split(size, dim=1))
-        value = _activate(gate, activation) * up
-        grads = torch.autograd.grad(value, (gate, up), dout.float())
-    return torch.cat(grads, dim=1).to(gate_up.dtype), value.detach().to(dout.dtype)
-
-
-def _activate(gate: Tensor, activation: str) -> Tensor:
-    value: Tensor = functional.silu(gate) if activation == "silu" else functional.gelu(gate, approximate="tanh")
-    return value
+    return regions.gated_backward(gate_up, dout, activation)
 
 
 def rotary(rows: Tensor, cosine: Tensor, sine: Tensor, num_rotated: int, num_heads: int) -> Tensor:
@@ -143,7 +125,7 @@ class _Rotary(torch.autograd.Function):
             native.call("rotary_forward", rows.dtype, rows, heads, cosine, sine, *sizes)
             return heads
         heads = rows.view(tokens, num_heads, dim).transpose(0, 1)
-        return torch.cat([_turn(heads[:num_rotated], cosine, sine), heads[num_rotated:]])
+        return torch.cat([regions.turn(heads[:num_rotated], cosine, sine), heads[num_rotated:]])
 
     @staticmethod
     @once_differentiable
@@ -156,15 +138,8 @@ class _Rotary(torch.autograd.Function):
             sizes = (tokens, ctx.num_rotated, num_heads, dim, cosine.shape[1], num_heads * dim)
             native.call("rotary_backward", grad.dtype, grad, rows, cosine, sine, *sizes)
             return rows, None, None, None, None
-        turned = torch.cat([_turn(grad[: ctx.num_rotated], cosine, -sine), grad[ctx.num_rotated :]])
+        turned = torch.cat([regions.turn(grad[: ctx.num_rotated], cosine, -sine), grad[ctx.num_rotated :]])
         return turned.transpose(0, 1).reshape(tokens, num_heads * dim), None, None, None, None
-
-
-def _turn(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    rotated, rest = heads.split([cosine.shape[1], heads.shape[2] - cosine.shape[1]], dim=2)
-    first, second = rotated.float().chunk(2, dim=2)
-    turned = rotated.float() * cosine.float() + torch.cat([-second, first], dim=2) * sine.float()
-    return torch.cat([turned.to(heads.dtype), rest], dim=2)
 
 
 def cross_entropy_(logits: Tensor, labels: Tensor, weight: float, needs_grad: bool) -> Tensor:
