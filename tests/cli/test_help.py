@@ -27,7 +27,7 @@ from tunesmith.config import (
 )
 from tunesmith.train.plan import TOKENS_PER_MICRO_BATCH
 
-IN_ORDER = ["demo", "prepare", "preview", "estimate", "train", "generate", "evaluate", "analyze", "runs", "models"]
+IN_ORDER = ["demo", "prepare", "preview", "estimate", "train", "generate", "evaluate", "analyze", "publish", "runs", "models"]
 HEAVY = {"torch", "transformers", "pydantic", "datasets", "rich", "numpy", "yaml", "peft"}
 
 FLAGS = {
@@ -56,6 +56,7 @@ FLAGS = {
         "--split", "--limit", "--max-new-tokens", "--batch-size", "--confidence", "--seed", "--dtype", "--device", "--require", "--json",
     },
     "analyze": {"--length-ratio", "--repeated-share", "--copied-share", "--shown", "--json"},
+    "publish": {"--to", "--repo", "--public", "--licence", "--out", "--json"},
     "runs list": {"--runs-dir", "--json"},
     "runs show": {"--json"},
     "models list": {"--json"},

@@ -33,6 +33,7 @@ VERBS = {
     "generate": "Give a model a prompt or a file of prompts, or chat with it.",
     "evaluate": "Compare base and tuned model on the held-out examples.",
     "analyze": "Sort what still goes wrong into named error groups.",
+    "publish": "Put a prepared data set on the hub, or write it for a hosted tuner.",
     "runs": "List your runs, or show one.",
     "models": "List the models known by name, or accept a model's terms.",
 }
