@@ -11,7 +11,8 @@ from tests.render.helpers import show
 from tests.samples import conversation, qa
 from tunesmith.errors import DataError, PreflightError
 from tunesmith.render.checks import find_fault, find_fault_of_all
-from tunesmith.render.preflight import Preflight, render_all, run_preflight
+from tunesmith.render.chunks import render_all
+from tunesmith.render.preflight import Preflight, run_preflight
 from tunesmith.render.renderer import Renderer
 from tunesmith.types import Example
 
@@ -75,8 +76,8 @@ def test_both_sides_in_step(chat: Renderer) -> None:
 
 
 def test_other_kinds_have_no_rejected_side(chat: Renderer) -> None:
-    assert run([dataclasses.replace(qa("one", "two"), label=True)], chat).rejected == ()
-    assert run([qa("one", "two")], chat).rejected == ()
+    assert len(run([dataclasses.replace(qa("one", "two"), label=True)], chat).rejected) == 0
+    assert len(run([qa("one", "two")], chat).rejected) == 0
 
 
 class TestFaults:

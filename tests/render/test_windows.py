@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.samples import qa, raw
 from tunesmith.errors import PreflightError
 from tunesmith.render.checks import find_fault_of_all
-from tunesmith.render.preflight import render_all, run_preflight
+from tunesmith.render.chunks import render_all
+from tunesmith.render.preflight import run_preflight
 from tunesmith.render.renderer import Renderer
 from tunesmith.types import RenderedExample
 

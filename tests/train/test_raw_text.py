@@ -14,7 +14,7 @@ from tunesmith.data.prepare import prepare
 from tunesmith.data.prepared import load_prepared
 from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.evaluate.records import read_records
-from tunesmith.render.preflight import render_all
+from tunesmith.render.chunks import render_all
 from tunesmith.train.observer import Recording
 from tunesmith.train.train import train
 from tunesmith.tuned import open_base, open_tuned

@@ -59,7 +59,7 @@ def preview(
 ) -> None:
     """Show examples as the model will see them, the tokens it learns from in green."""
     from tunesmith.data.prepared import load_prepared
-    from tunesmith.render.preflight import render_all
+    from tunesmith.render.chunks import render_all
 
     prepared = load_prepared(data)
     chosen = choose(prepared, split, index, source, count)
@@ -163,7 +163,7 @@ class Counts:
 
     @classmethod
     def of(cls, examples: Sequence[Example], reader: Reader) -> Counts:
-        from tunesmith.render.preflight import render_all
+        from tunesmith.render.chunks import render_all
 
         rendered = [render_all(example, reader.renderer, reader.max_length) for example in examples]
         every = [one for renderings in rendered for one in renderings]

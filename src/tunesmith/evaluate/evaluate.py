@@ -26,7 +26,7 @@ from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer, write_reco
 from tunesmith.evaluate.report import EvaluationReport, build_report
 from tunesmith.evaluate.scorers import score_answer
 from tunesmith.files import write_json, write_text
-from tunesmith.render.preflight import Renderings, render_all
+from tunesmith.render.chunks import Renderings, render_all
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory
 from tunesmith.tuned import OpenedModel, open_base, open_tuned

@@ -13,10 +13,11 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from tunesmith.errors import DataError
+from tunesmith.render.encoder import Encoder
 from tunesmith.render.templates import (
     END_OF_TURN,
     ChatTemplate,
@@ -70,6 +71,11 @@ class Renderer:
         return self.tokenizer.bos_token_id if first == [self.tokenizer.bos_token_id] else None
 
     @cached_property
+    def encoder(self) -> Encoder:
+        """The tokenizer, asked for ids alone."""
+        return Encoder(self.tokenizer)
+
+    @cached_property
     def end_of_turn_id(self) -> int:
         """The token that ends a completion."""
         if isinstance(self.template, ChatTemplate):
@@ -102,7 +108,7 @@ class Renderer:
         Of a preference pair these are the chosen answer's (`render(example.swapped())` gives the rejected one's). A preference
         is about the last answer, so where there is one, earlier answers belong to the prompt and are not supervised.
         """
-        tokens = self._encode(self._text_pieces(example) if example.text is not None else self._conversation_pieces(example))
+        tokens = self._encode(self.pieces(example))
         supervised = tokens.supervised
         if example.kind in ("pair", "judged"):
             num_prompt = len(self.prompt_ids(example.prompt_messages, example.fields))
@@ -168,13 +174,13 @@ class Renderer:
             raise DataError(place, f"a prompt of {len(ids)} tokens", expected=f"at most {max_tokens}", remedy=remedy)
         return self.prompt_ids(cut.prompt_messages, cut.fields)
 
-    def _conversation_pieces(self, example: Example) -> list[Piece]:
+    def pieces(self, example: Example) -> list[Piece]:
+        """What the example is put together from."""
+        if example.text is not None:
+            text = Piece(text=example.text, supervised=True)
+            return [text] if example.unfinished else [text, END_OF_TURN]
         prompt = self.template.prompt_pieces(example.prompt_messages, example.fields)
         return [*prompt, Piece(text=example.reference, supervised=True), END_OF_TURN]
-
-    def _text_pieces(self, example: Example) -> list[Piece]:
-        text = Piece(text=example.text or "", supervised=True)
-        return [text] if example.unfinished else [text, END_OF_TURN]
 
     def _encode(self, pieces: Sequence[Piece]) -> Tokens:
         """Encode each piece by itself: what one piece is never changes another one's tokens."""
@@ -192,10 +198,7 @@ class Renderer:
         return bool(pieces) and not pieces[0].literal and pieces[0].text.startswith(self.tokenizer.bos_token)
 
     def _encode_text(self, piece: Piece, *, continues: bool) -> list[int]:
-        def encode(text: str) -> list[int]:
-            ids: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=piece.literal).input_ids
-            return ids
-
+        encode = partial(self.encoder, literal=piece.literal)
         if continues and self._prepends_space:
             # Llama-2-like tokenizers put a space before whatever they are given; after other text they do not.
             for before in "\n|0a":

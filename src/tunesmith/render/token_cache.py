@@ -1,0 +1,160 @@
+"""Tokens that passed the preflight, kept for the next run over the same examples.
+
+~/.cache/tunesmith/tokens/3f0c…/     named by what the tokens depend on:
+  0-token_ids.bin 0-supervised.bin …   the examples' content, template and tokenizer (the renderer's fingerprint), the limits,
+  manifest.json                        and the code of this room: whatever changes, the name changes, so nothing stale is served
+
+The arrays are mapped, not read: a second run starts at once, and a million examples take no memory until they are used. Files are
+verified by checksum before they are trusted; a damaged entry is rendered anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tunesmith.errors import AssetError, TunesmithError
+from tunesmith.files import atomic_directory, write_json
+from tunesmith.render.chunks import Limits
+from tunesmith.render.rendered import TokenArrays
+from tunesmith.render.renderer import Renderer
+
+MANIFEST = "manifest.json"
+ENTRIES_KEPT = 20
+"""The most recently used ones stay; a thousand examples take about half a megabyte."""
+TYPES: Mapping[str, type[np.generic]] = {
+    "token_ids": np.int32,
+    "supervised": np.bool_,
+    "starts": np.int64,
+    "example": np.int64,
+    "num_cut_tokens": np.int64,
+    "window": np.int64,
+    "num_windows": np.int64,
+}
+"""What each array of `TokenArrays` is stored as, little-endian."""
+
+Sides = tuple[TokenArrays, ...]
+
+
+class CachedTokens(NamedTuple):
+    """A whole entry."""
+
+    sides: Sides
+    notes: Mapping[str, Any]
+
+
+class TokenCache:
+    """The entries of one split of one data set."""
+
+    def __init__(self, folder: Path, content: str) -> None:
+        """`content`: equal exactly for equal examples in the same order, such as the checksum of their file."""
+        self._folder = folder
+        self._content = content
+
+    def find(self, renderer: Renderer, limits: Limits) -> CachedTokens | None:
+        """The tokens as an earlier run left them; None when there are none. What is damaged is cleared away."""
+        entry = self._entry(renderer, limits)
+        if not entry.exists():
+            return None
+        try:
+            manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+            is_whole = all(_sha256(entry / name) == sha256 for name, sha256 in manifest["files"].items())
+        except (OSError, ValueError):
+            is_whole = False
+        if not is_whole:
+            shutil.rmtree(entry)
+            return None
+        (entry / MANIFEST).touch()  # used just now
+        return CachedTokens(_mapped(entry, manifest["num_sides"]), manifest["notes"])
+
+    def keep(self, renderer: Renderer, limits: Limits, chunks: Iterable[Sides], notes: Callable[[], Mapping[str, Any]]) -> CachedTokens:
+        """Write the chunks as they come, then `notes()`; all or nothing. Returns the whole, mapped.
+
+        Raises:
+            AssetError: the cache cannot be written.
+        """
+        entry = self._entry(renderer, limits)
+        try:
+            with atomic_directory(entry) as staging:
+                num_sides = _write(staging, chunks)
+                files = {file.name: _sha256(file) for file in sorted(staging.iterdir())}
+                write_json(staging / MANIFEST, {"num_sides": num_sides, "files": files, "notes": dict(notes())})
+        except OSError as error:
+            if isinstance(error, TunesmithError):
+                raise
+            if (found := self.find(renderer, limits)) is not None:  # by another run, at the same time
+                return found
+            raise AssetError(
+                str(self._folder),
+                f"the token cache cannot be written ({error.strerror})",
+                expected="a folder with room that can be written",
+                remedy="free some space, or set TUNESMITH_CACHE to another folder",
+            ) from error
+        self._forget_old()
+        return CachedTokens(_mapped(entry, num_sides), notes())
+
+    def _entry(self, renderer: Renderer, limits: Limits) -> Path:
+        depends_on = (self._content, renderer.fingerprint, str(limits.max_length), limits.over_length, code_of_this_room())
+        return self._folder / hashlib.sha256("\0".join(depends_on).encode()).hexdigest()[:32]
+
+    def _forget_old(self) -> None:
+        entries = sorted(self._folder.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for manifest in entries[ENTRIES_KEPT:]:
+            shutil.rmtree(manifest.parent, ignore_errors=True)
+
+
+@cache
+def code_of_this_room() -> str:
+    """A digest: tokens rendered or checked by other code are other tokens."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _write(folder: Path, chunks: Iterable[Sides]) -> int:
+    """Append every chunk to the arrays' files; returns how many sides there are."""
+    ends: list[int] = []
+    for sides in chunks:
+        ends = ends or [0] * len(sides)
+        for number, side in enumerate(sides):
+            shifted = dataclasses.replace(side, starts=side.starts[:-1] + ends[number])
+            ends[number] += len(side.token_ids)
+            for name, kind in TYPES.items():
+                with _file(folder, number, name).open("ab") as file:
+                    file.write(np.ascontiguousarray(getattr(shifted, name), dtype=kind).tobytes())
+    for number, end in enumerate(ends):
+        with _file(folder, number, "starts").open("ab") as file:
+            file.write(np.int64(end).tobytes())
+    return len(ends)
+
+
+def _mapped(folder: Path, num_sides: int) -> Sides:
+    return tuple(
+        TokenArrays(**{name: np.memmap(_file(folder, number, name), dtype=kind, mode="r") for name, kind in TYPES.items()})
+        for number in range(num_sides)
+    )
+
+
+def _file(folder: Path, side: int, name: str) -> Path:
+    return folder / f"{side}-{name}.bin"
+
+
+def _sha256(file: Path) -> str | None:
+    try:
+        with file.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def kept_in_memory(chunks: Iterable[Sides], notes: Callable[[], Mapping[str, Any]]) -> CachedTokens:
+    """The same without files."""
+    parts: Sequence[Sides] = list(chunks)
+    return CachedTokens(tuple(TokenArrays.joined(side) for side in zip(*parts, strict=True)), notes())
