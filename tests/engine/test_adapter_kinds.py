@@ -16,10 +16,11 @@ from tests.engine import reference
 from tests.samples import random_examples
 from tunesmith.config import LoraConfig
 from tunesmith.engine import merging
-from tunesmith.engine.adapters import TrainedWeights, add_lora, as_base, effective_head, load_adapter, save_adapter
+from tunesmith.engine.adapters import add_lora, as_base, effective_head, load_adapter, save_adapter
 from tunesmith.engine.attention import attending_by_segments
 from tunesmith.engine.loading import LoadedModel, load_model
 from tunesmith.engine.loss import pack_loss
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.engine.merging import check_merged, merge, probe_logits
 from tunesmith.engine.packing import build_pack
 from tunesmith.engine.parity import refuse_unfaithful

@@ -16,10 +16,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from tests.engine import reference
 from tests.samples import random_examples
 from tunesmith.config import LoraConfig
-from tunesmith.engine.adapters import TrainedWeights, add_lora, as_base, freeze_all_but_last, load_adapter, save_adapter, save_whole
+from tunesmith.engine.adapters import add_lora, as_base, freeze_all_but_last, load_adapter, save_adapter, save_whole
 from tunesmith.engine.attention import attending_by_segments
 from tunesmith.engine.loading import LoadedModel
 from tunesmith.engine.loss import pack_loss
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.engine.merging import merge
 from tunesmith.engine.packing import build_pack
 from tunesmith.engine.score import score

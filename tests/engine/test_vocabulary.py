@@ -10,8 +10,9 @@ import torch
 
 from tests.engine import reference
 from tunesmith.config import LoraConfig
-from tunesmith.engine.adapters import TrainedWeights, add_lora, freeze_all_but_last, save_adapter, save_whole
+from tunesmith.engine.adapters import add_lora, freeze_all_but_last, save_adapter, save_whole
 from tunesmith.engine.loading import LoadedModel
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.engine.vocabulary import add_new_tokens, token_layers, train_new_rows
 from tunesmith.errors import ConfigError
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.samples import random_examples
 from tunesmith.config import TrainConfig
-from tunesmith.engine.adapters import TrainedWeights
 from tunesmith.engine.loading import load_model
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.runs import RunDirectory
 from tunesmith.train.loop import Task, train_step
 from tunesmith.train.objectives import Split, make_objective
@@ -25,19 +25,21 @@ from tunesmith.types import Example, Message, RenderedExample
 LENGTHS = [40, 3, 17, 60, 9, 25, 8, 31]
 
 
-def make_task(model_dir: Path, dtype: torch.dtype = torch.float32, train: Split | None = None, **settings: Any) -> Task:
+def make_task(
+    model_dir: Path, dtype: torch.dtype = torch.float32, train: Split | None = None, *, in_halves: bool = False, **settings: Any
+) -> Task:
     """A task on random examples."""
     plain: dict[str, Any] = {"model": "m", "data": Path("d"), "objective": "sft", "max_grad_norm": 0.0, "examples_per_step": 8, "epochs": 1}
     config = TrainConfig(**{**plain, "max_length": 256, **settings})
     network = load_model(model_dir, dtype=torch.float32, device=torch.device("cpu")).network
     network.requires_grad_(True)
-    weights = TrainedWeights(network, dtype)
+    weights = TrainedWeights(network, dtype, in_halves=in_halves)
     train = train or Split(rendered=random_examples(LENGTHS, network.config.vocab_size))
     return Task(
         config=config,
         run=RunDirectory(Path("nowhere")),
         trainee=Trainee(network=network, peft_network=None, weights=weights, num_parameters=0),
-        optimizer=torch.optim.SGD(weights.masters.values(), lr=1.0),
+        optimizer=torch.optim.SGD((weights.masters or weights.parameters).values(), lr=1.0),
         objective=make_objective(config),
         train=train,
         validation=Split(rendered=()),

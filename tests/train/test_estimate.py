@@ -33,8 +33,20 @@ def test_full(settings: Settings, tmp_path: Path) -> None:
     assert found["flops_per_step"] == pytest.approx(forward_and_backward + 2 * found["tokens_per_step"] * 2 * LAYER)
 
 
-def test_full_in_bfloat16_keeps_masters(settings: Settings, tmp_path: Path) -> None:
-    assert cost(settings, tmp_path, method="full", dtype="bfloat16")["state_bytes"] == PARAMETERS * (2 + 4 + 4 + 8)
+@pytest.mark.parametrize(
+    ("changes", "num_bytes"),
+    [({}, 2 + 2 + 2 + 5), ({"tokens_per_micro_batch": 64}, 2 + 2 + 4 + 5)],
+    ids=["one micro-batch", "several"],
+)
+def test_full_in_bfloat16_keeps_masters(settings: Settings, tmp_path: Path, changes: dict[str, int], num_bytes: int) -> None:
+    """Upper and lower half, gradient, moments."""
+    changed = {"tokens_per_micro_batch": 10_000, **changes}
+    assert cost(settings, tmp_path, method="full", dtype="bfloat16", **changed)["state_bytes"] == PARAMETERS * num_bytes
+
+
+def test_adafactor_in_bfloat16_keeps_whole_masters(settings: Settings, tmp_path: Path) -> None:
+    found = cost(settings, tmp_path, method="full", dtype="bfloat16", optimizer="adafactor")["state_bytes"]
+    assert PARAMETERS * (2 + 4 + 4) < found < PARAMETERS * (2 + 4 + 4.2)
 
 
 def test_lora(settings: Settings, tmp_path: Path) -> None:

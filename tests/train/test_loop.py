@@ -17,8 +17,9 @@ from tunesmith.errors import TrainingError
 from tunesmith.runs import RunDirectory, open_run
 from tunesmith.train import loop, objectives
 from tunesmith.train.checkpoint import Progress
-from tunesmith.train.loop import Task, make_optimizer, train_step
+from tunesmith.train.loop import Task, train_step
 from tunesmith.train.observer import Recording
+from tunesmith.train.optimizer import make_optimizer
 from tunesmith.train.train import resume, train
 
 Settings = Callable[..., TrainConfig]
@@ -127,7 +128,7 @@ def test_patience_counts_validations_without_a_new_best(tmp_path: Path, tiny_lla
     (tmp_path / "run").mkdir()
     observer = Recording()
     task = Task(**{**task.__dict__, "run": RunDirectory(tmp_path / "run"), "validation": task.train, "observer": observer})
-    task = Task(**{**task.__dict__, "optimizer": make_optimizer(task.trainee, task.config)})
+    task = Task(**{**task.__dict__, "optimizer": make_optimizer(task.trainee.weights, task.config)})
     progress = loop.run_loop(task, Progress())
     # 3.0 comes just in time; 3.0 again is no new best
     assert (progress.step, progress.best_step, progress.best_loss) == (6, 4, 3.0)

@@ -16,6 +16,7 @@ import torch
 from tests.train.helpers import StopAt, Stopped, assert_equal_runs
 from tests.train.tasks import make_task, random_judged, random_pairs
 from tunesmith.config import TrainConfig
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.engine.room import Peak
 from tunesmith.errors import ConfigError
 from tunesmith.runs import open_run
@@ -23,11 +24,12 @@ from tunesmith.train import foresee as foresee_module
 from tunesmith.train import measure
 from tunesmith.train import train as train_module
 from tunesmith.train.estimate import Cost
-from tunesmith.train.foresee import SHORT_RUN, foresee, moments_bytes, workload_of
+from tunesmith.train.foresee import SHORT_RUN, foresee, workload_of
 from tunesmith.train.loop import Task
 from tunesmith.train.measure import Instruments, choose_members, measure_run, undisturbed
 from tunesmith.train.micro_batches import choose_tokens_per_micro_batch, different_sizes, identify
 from tunesmith.train.observer import Recording
+from tunesmith.train.optimizer import make_optimizer, moments_bytes
 from tunesmith.train.train import resume, train
 
 Settings = Callable[..., TrainConfig]
@@ -229,15 +231,18 @@ def test_the_defaults_are_in_the_run(settings: Settings, tmp_path: Path) -> None
     assert "epochs" not in record["defaults"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
 @pytest.mark.parametrize("shape", [(5, 7), (11,)])
-def test_moments_are_counted_as_torch_allocates_them(optimizer: str, shape: tuple[int, ...]) -> None:
-    weight = torch.nn.Parameter(torch.zeros(shape))
-    weight.grad = torch.ones(shape)
-    made = measure.optimizer_over([weight], TrainConfig(model="m", data=Path("d"), optimizer=optimizer))
+def test_moments_are_counted_as_they_are_allocated(optimizer: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    network = torch.nn.ParameterList([torch.zeros(shape)])
+    weights = TrainedWeights(network, dtype, in_halves=dtype == torch.bfloat16 and optimizer == "adamw")
+    made = make_optimizer(weights, TrainConfig(model="m", data=Path("d"), optimizer=optimizer))
+    weights.add_gradient("0", torch.ones(shape, dtype=dtype))
     made.step()
-    allocated = sum(4 * value.numel() for value in made.state[weight].values() if value.dim() > 0)
-    assert moments_bytes(weight, optimizer) == allocated
+    (state,) = made.state.values()
+    allocated = sum(value.element_size() * value.numel() for value in state.values() if value.dim() > 0)
+    assert moments_bytes(weights, optimizer) == allocated
 
 
 class TestMicroBatches:

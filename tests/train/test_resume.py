@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 
 from tests.train.helpers import DoAt, StopAt, Stopped, assert_equal_runs, assert_nothing_half_written, contents, lasting_metrics
 from tunesmith.config import TrainConfig
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.errors import RunError, TrainingInterrupted
 from tunesmith.runs import RunDirectory, open_run
 from tunesmith.train import checkpoint
@@ -34,6 +35,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "freeze": {"method": "freeze", "trainable_layers": 1},
     "adafactor": {"method": "full", "optimizer": "adafactor", "learning_rate": 0.01},
     "bfloat16": {"method": "full", "dtype": "bfloat16"},
+    "bfloat16, several micro-batches": {"method": "full", "dtype": "bfloat16", "tokens_per_micro_batch": 100, "weight_decay": 0.1},
+    "bfloat16, adafactor": {"method": "full", "dtype": "bfloat16", "optimizer": "adafactor", "learning_rate": 0.01},
+    "bfloat16, freeze": {"method": "freeze", "trainable_layers": 1, "dtype": "bfloat16"},
     "several micro-batches": {"tokens_per_micro_batch": 100, "tokens_per_step": 300},
 }
 
@@ -284,7 +288,18 @@ class FullDisk:
             raise self.error
         checkpoint_save_file(tensors, path)
 
+    def patch(self, patch: pytest.MonkeyPatch) -> None:
+        """Masters are written by `save_to`."""
 
+        def save_to(weights: TrainedWeights, path: Path) -> None:
+            self({}, path)
+            masters_save_to(weights, path)
+
+        patch.setattr(checkpoint, "save_file", self)
+        patch.setattr(TrainedWeights, "save_to", save_to)
+
+
+masters_save_to = TrainedWeights.save_to
 checkpoint_save_file = checkpoint.save_file
 FULL = [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("I/O error: No space left on device (os error 28)")]
 
@@ -313,7 +328,7 @@ def test_full_disk(
     config = settings(epochs=2, evaluate_every=2)
     whole = uninterrupted(config)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", FullDisk(room_for, error))
+        FullDisk(room_for, error).patch(patch)
         with pytest.raises(RunError) as caught:
             train(config, runs_dir=tmp_path, name="full")
     run = open_run(tmp_path / "full")
@@ -346,7 +361,7 @@ def test_full_disk_while_writing_model_or_metrics(
 
 
 def test_other_errors_pass_through(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "save_file", FullDisk(0, OSError(errno.EIO, "I/O error")))
+    FullDisk(0, OSError(errno.EIO, "I/O error")).patch(monkeypatch)
     with pytest.raises(OSError, match="I/O error"):
         train(settings(epochs=1), runs_dir=tmp_path, name="broken")
 

@@ -1,7 +1,8 @@
-"""A rendered example on a screen: coloured on a terminal, with ⟦ ⟧ around what is supervised elsewhere."""
+"""What a split looks like on a screen: an example coloured on a terminal, with ⟦ ⟧ around what is supervised elsewhere; lengths."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from tunesmith.cli.terminal import harmless, table
@@ -9,6 +10,7 @@ from tunesmith.cli.terminal import harmless, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tunesmith.render.lengths import Histogram
     from tunesmith.render.renderer import Renderer
     from tunesmith.types import RenderedExample
 
@@ -40,3 +42,18 @@ def token_lines(rendered: RenderedExample, renderer: Renderer) -> list[str]:
         for position, (token, supervised) in enumerate(zip(rendered.token_ids, rendered.supervised, strict=True))
     ]
     return table(("position", "id", "token", ""), rows, right=(0, 1))
+
+
+BAR_WIDTH = 30
+
+
+def histogram_lines(histogram: Histogram, max_length: int) -> list[str]:
+    """How many examples have how many tokens, and how many a limit at the end of each line would take in."""
+    highest = max(histogram.counts, default=0) or 1
+    rows = []
+    for number, (count, covered) in enumerate(zip(histogram.counts, histogram.coverage, strict=True)):
+        first, last = number * histogram.width + 1, (number + 1) * histogram.width
+        bar = "█" * math.ceil(BAR_WIDTH * count / highest)
+        over = "  over --max-length" if first > max_length else ""
+        rows.append((f"{first:,}-{last:,}", f"{count:,}", f"{100 * covered:.0f} %", f"{bar}{over}"))
+    return table(("tokens", "examples", "so far", ""), rows, right=(0, 1, 2))

@@ -11,12 +11,14 @@ import typer
 
 from tunesmith.cli.command import NEEDED, verb
 from tunesmith.cli.options import Json
+from tunesmith.cli.pictures import histogram_lines
 from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import console, print_json, print_wrapped, suggest
 from tunesmith.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tunesmith.data.prepared import PreparedData
+    from tunesmith.render.lengths import Lengths
     from tunesmith.render.renderer import Renderer
     from tunesmith.types import Example, ExampleKind, RenderedExample
 
@@ -54,24 +56,39 @@ def preview(
         ),
     ] = None,
     count: Annotated[int, typer.Option(metavar="N", help="Show this many examples from the split's start.", rich_help_panel=CHOOSING)] = 3,
+    longest: Annotated[bool, typer.Option("--longest", help="Show the longest examples, not the first.", rich_help_panel=CHOOSING)] = False,
     tokens: Annotated[bool, typer.Option("--tokens", help="List every token with its id and whether it is supervised.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show examples as the model will see them, the tokens it learns from in green."""
+    """Show examples as the model will see them, the tokens it learns from in green, and how long all of the split are."""
     from tunesmith.data.prepared import load_prepared
     from tunesmith.render.chunks import render_all
+    from tunesmith.render.lengths import Histogram, measure_lengths
 
     prepared = load_prepared(data)
     chosen = choose(prepared, split, index, source, count)
+    if longest and (index is not None or source is not None):
+        raise ConfigError("preview", "--longest with --index or --source", expected="one of them", remedy="leave one out")
     with waiting("loading the tokenizer"):
         reader = open_reader(model, template, prepared.template)
-    split_counts = Counts.of(getattr(prepared, split), reader)
+    examples: Sequence[Example] = getattr(prepared, split)
+    with waiting("counting tokens"):
+        lengths = measure_lengths(examples, reader.renderer, reader.max_length)
+    split_counts, histogram = Counts.of(lengths, examples, reader), Histogram.of(lengths.tokens)
+    if longest:
+        chosen = [examples[int(number)] for number in (-lengths.tokens).argsort(kind="stable")[:count]]
     rendered = [render_all(example, reader.renderer, reader.max_length) for example in chosen]
     if as_json:
-        print_json({"split": split, **split_counts.record(), "examples": [_record(one, reader.renderer) for one in rendered]})
+        drawn = {"width": histogram.width, "counts": histogram.counts, "coverage": histogram.coverage}
+        print_json(
+            {"split": split, **split_counts.record(), "lengths": drawn, "examples": [_record(one, reader.renderer) for one in rendered]}
+        )
         return
     _show(rendered, reader.renderer, tokens=tokens)
     print_wrapped(f"{split}: {split_counts.sentence()}")
+    print()
+    for line in histogram_lines(histogram, reader.max_length):
+        print(line)
     suggest(["train", data, "--model", model])
 
 
@@ -162,20 +179,15 @@ class Counts:
     """None where the split is empty."""
 
     @classmethod
-    def of(cls, examples: Sequence[Example], reader: Reader) -> Counts:
-        from tunesmith.render.chunks import render_all
-
-        rendered = [render_all(example, reader.renderer, reader.max_length) for example in examples]
-        every = [one for renderings in rendered for one in renderings]
-        longest = [max(len(one.token_ids) for one in renderings) for renderings in rendered]
+    def of(cls, lengths: Lengths, examples: Sequence[Example], reader: Reader) -> Counts:
         return cls(
-            num_examples=len(rendered),
-            num_tokens=sum(len(one.token_ids) for one in every),
-            num_supervised=sum(one.num_supervised for one in every),
-            longest=max(longest, default=0),
+            num_examples=len(examples),
+            num_tokens=lengths.num_tokens,
+            num_supervised=lengths.num_supervised,
+            longest=int(lengths.tokens.max(initial=0)),
             max_length=reader.max_length,
-            num_over_length=sum(length > reader.max_length for length in longest),
-            num_windows=sum(renderings[0].num_windows for renderings in rendered),
+            num_over_length=int((lengths.tokens > reader.max_length).sum()),
+            num_windows=lengths.num_windows,
             kind=examples[0].kind if examples else None,
         )
 
@@ -241,5 +253,6 @@ command = verb(
     preview,
     "DIR --model MODEL",
     "tunesmith preview prepared/faq --model smollm2-135m-instruct",
+    "tunesmith preview prepared/faq --model smollm2-135m-instruct --longest --count 1",
     "tunesmith preview prepared/faq --model gemma3-270m --template qa --source faq.jsonl:17 --tokens",
 )

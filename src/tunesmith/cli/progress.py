@@ -174,14 +174,14 @@ def stages() -> Iterator[Stages]:
 
 
 @contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """A sign of life on a terminal while `text` goes on, gone afterwards; nothing in a log."""
+def waiting(text: str) -> Iterator[Callable[[str], None]]:
+    """A sign of life on a terminal while `text` goes on, gone afterwards; nothing in a log. Yields what changes the text."""
     screen = console()
     if not is_live(screen):
-        yield
+        yield lambda text: None
         return
-    with screen.status(text, refresh_per_second=4):
-        yield
+    with screen.status(text, refresh_per_second=4) as status:
+        yield status.update
 
 
 def _bar(screen: Console, description: str) -> Progress:

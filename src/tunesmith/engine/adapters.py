@@ -1,9 +1,4 @@
-"""Which weights train, and their float32 masters.
-
-The network computes in the device's fast type throughout. Every trained weight has a master copy in float32; gradients
-are added up and the optimiser works there, and the network gets the rounded copy after each update (mixed precision
-with master weights, Micikevicius et al. 2018, arXiv:1710.03740, section 3.1). In float32 the two are one tensor.
-"""
+"""Which weights train: adapters, the last layers, or all; and the files they are saved in."""
 
 from __future__ import annotations
 
@@ -14,17 +9,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import peft
-import torch
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.utils.other import TrainableTokensWrapper
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import LoraConfig
 from tunesmith.engine.quantize import cast
-from tunesmith.engine.vocabulary import token_layers, write_new_rows
+from tunesmith.engine.vocabulary import token_layers, write_trained
 from tunesmith.errors import ConfigError
 
 
@@ -85,10 +78,11 @@ def without_deprecations() -> Iterator[None]:
 
 
 def load_adapter(network: PreTrainedModel, adapter_dir: Path, *, trainable: bool = False) -> peft.PeftModel:
-    """Put a saved adapter on the network, in its own compute type."""
+    """Put a saved adapter on the network, in the network's compute type; a trainable one in float32, for its masters."""
     with without_deprecations():
-        adapted = peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=False)
-    cast(adapted, network.dtype)
+        adapted = peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=trainable)
+    if not trainable:
+        cast(adapted, network.dtype)
     return adapted
 
 
@@ -145,58 +139,6 @@ def effective_head(network: PreTrainedModel) -> HeadWeights:
     return HeadWeights(layer.weight, layer.bias)
 
 
-class TrainedWeights:
-    """The trained parameters of a network and their float32 masters, under the network's own names."""
-
-    def __init__(self, network: nn.Module, compute_dtype: torch.dtype) -> None:
-        """Take the masters from the network as it is (float32), then turn its weights into `compute_dtype`."""
-        self.parameters = {name: p for name, p in network.named_parameters() if p.requires_grad}
-        masters = {name: p.detach().float() for name, p in self.parameters.items()}
-        cast(network, compute_dtype)
-        self.masters = {name: p if p.dtype == torch.float32 else nn.Parameter(masters[name]) for name, p in self.parameters.items()}
-        for name, parameter in self.parameters.items():
-            if parameter is not self.masters[name]:
-                parameter.register_post_accumulate_grad_hook(self._adder(self.masters[name]))
-
-    @staticmethod
-    def _adder(master: nn.Parameter) -> Any:
-        def add_to_master(parameter: Tensor) -> None:
-            assert parameter.grad is not None
-            if master.grad is None:
-                master.grad = parameter.grad.float()
-            else:
-                master.grad += parameter.grad
-            parameter.grad = None  # freed as soon as it is added: never two sets of gradients
-
-        return add_to_master
-
-    @property
-    def num_parameters(self) -> int:
-        return sum(p.numel() for p in self.parameters.values())
-
-    @torch.no_grad()
-    def publish(self) -> None:
-        """Give the network the masters' values."""
-        for name, parameter in self.parameters.items():
-            if parameter is not self.masters[name]:
-                parameter.copy_(self.masters[name])
-
-    def state(self) -> dict[str, Tensor]:
-        """Masters by name, for saving."""
-        return {name: master.detach() for name, master in self.masters.items()}
-
-    @torch.no_grad()
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take masters back and give them to the network."""
-        assert state.keys() == self.masters.keys(), "saved weights belong to other parameters"
-        for name, master in self.masters.items():
-            master.copy_(state[name])
-        self.publish()
-
-    def load_from(self, file: Path) -> None:
-        self.load(load_file(file))
-
-
 def save_adapter(network: peft.PeftModel, masters: Mapping[str, Tensor], directory: Path) -> None:
     """Write the adapter in PEFT's own format, in float32."""
     network.save_pretrained(str(directory), state_dict=dict(masters), save_embedding_layers=False)
@@ -204,8 +146,6 @@ def save_adapter(network: peft.PeftModel, masters: Mapping[str, Tensor], directo
 
 def save_whole(start: PreTrainedModel, masters: Mapping[str, Tensor], directory: Path, new_token_ids: Sequence[int] = ()) -> None:
     """Write a folder `from_pretrained` loads: `start`, the float32 network training began with, under the trained weights."""
-    whole = write_new_rows(start, masters, new_token_ids)
-    result = start.load_state_dict(whole, strict=False)
-    assert not result.unexpected_keys, result.unexpected_keys
+    write_trained(start, masters, new_token_ids)
     start.tie_weights()
     start.save_pretrained(directory)

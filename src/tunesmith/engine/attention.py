@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
 
 from tunesmith.engine.bucket_attention import Scoring, bucket_attention
+from tunesmith.engine.excerpt import excerpt
 from tunesmith.engine.flex_attention import flex_segments
 from tunesmith.engine.kernels import native
 from tunesmith.engine.kernels.attention import forest_attention
@@ -69,29 +70,33 @@ class Faithfulness(NamedTuple):
         return not self.reason
 
 
+NO_INTERFACE = "does not attend through transformers' attention interface"
 TRIAL_LENGTHS = (24, 17, 16, 3)
 TRIAL_PREFIX = 20
 """Tokens of the longest trial sequence that another one begins with."""
 TOLERANCE = 2e-3
 """Of a token's last hidden state, by length; float32 stays far below, and what goes wrong is off by 1e-2 and more."""
-ROUNDED_TOLERANCE = 0.2
-"""In bfloat16: rounding alone makes 0.05 in SmolLM2-135M and 0.09 in Gemma 3 270M."""
 
 _known: WeakKeyDictionary[PreTrainedModel, Faithfulness] = WeakKeyDictionary()
 
 
 def packs_faithfully(network: PreTrainedModel, say: Callable[[str], None] | None = None) -> Faithfulness:
-    """Try a few random sequences in a pack and alone; found out once for a network.
+    """Try a few random sequences in a pack and alone, on an excerpt in float32; found out once for a network.
 
     Args:
         say: is told, when it is found out that the network does not; by default a warning is given.
     """
     if network not in _known:
-        _known[network] = _try(network)
+        _known[network] = _try(excerpt(network)) if network._can_set_attn_implementation() else Faithfulness(NO_INTERFACE)
         if reason := _known[network].reason:
             tell = say or (lambda sentence: warnings.warn(sentence, stacklevel=4))
             tell(f"{type(network).__name__} {reason}; it trains and is scored in padded batches, which takes longer")
     return _known[network]
+
+
+def note_faithfulness(network: PreTrainedModel, known: Faithfulness) -> None:
+    """Spare a network the trial, where it is known from another that runs the same code."""
+    _known[network] = known
 
 
 def can_share(network: PreTrainedModel) -> bool:
@@ -101,26 +106,19 @@ def can_share(network: PreTrainedModel) -> bool:
 
 @torch.no_grad()
 def _try(network: PreTrainedModel) -> Faithfulness:
-    if not network._can_set_attn_implementation():
-        return Faithfulness("does not attend through transformers' attention interface")
+    """Of a network in float32 and evaluation mode."""
     examples = _trial_examples(network.config.get_text_config().vocab_size)
     pack = build_pack(examples, range(len(examples)), network.device)
-    training = [module for module in network.modules() if module.training]
-    network.eval()
+    alone = [network.get_decoder()(input_ids=pack.token_ids[:, place], use_cache=False).last_hidden_state[0] for place in pack.places]
     try:
-        alone = [network.get_decoder()(input_ids=pack.token_ids[:, place], use_cache=False).last_hidden_state[0] for place in pack.places]
-        try:
-            with _attention_of(network, IMPLEMENTATION):
-                packed = packed_hidden(network, pack)
-        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            return Faithfulness(f"cannot run several examples in one sequence ({first_line})")
-    finally:
-        for module in training:
-            module.training = True
+        with _attention_of(network, IMPLEMENTATION):
+            packed = packed_hidden(network, pack)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        return Faithfulness(f"cannot run several examples in one sequence ({first_line})")
     off = torch.cat([_distance(packed[place], hidden) for place, hidden in zip(pack.places, alone, strict=True)])
     worst = float(off.max())
-    if worst <= (TOLERANCE if network.dtype == torch.float32 else ROUNDED_TOLERANCE):
+    if worst <= TOLERANCE:
         return Faithfulness("")
     return Faithfulness(f"computes something else for several examples in one sequence (off by up to {100 * worst:.1f} %)")
 

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from tunesmith.engine.kept import BUFFERS, Normed, origin, remember, save_input, saved_input
 from tunesmith.engine.kernels import ACTIVATIONS, gated_backward, gated_forward, rms_norm, rotary
 from tunesmith.engine.linear import LinearGroup, Saved, linear
 from tunesmith.engine.owner import Owner
@@ -51,6 +52,14 @@ def speed_up(network: PreTrainedModel) -> FastPath:
         for name, replace in kinds.items():
             counts[name] += replace(module)
     return FastPath(**counts)
+
+
+def join_weights(network: PreTrainedModel) -> None:
+    """Lay the weights of layers that share an input side by side now, not at the first forward pass."""
+    for module in network.modules():
+        for group in [value for value in vars(module).values() if isinstance(value, LinearGroup)]:
+            if group.is_supported():
+                group.weight()
 
 
 def _replace_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
@@ -93,7 +102,8 @@ def _offset_of(module: Any, eps: float) -> float | None:
 def _norm_forward(self: Any, x: Tensor) -> Tensor:
     if x.dtype != self.weight.dtype:
         return type(self).forward(self, x)  # type: ignore[no-any-return]
-    return rms_norm(x, self.weight, self.fast_eps, self.fast_offset)
+    y = rms_norm(x, self.weight, self.fast_eps, self.fast_offset)
+    return remember(y, Normed(x, self.weight, self.fast_eps, self.fast_offset)) if torch.is_grad_enabled() else y
 
 
 def _speed_up_mlp(module: Any) -> bool:
@@ -143,7 +153,7 @@ def _mlp_forward(self: Any, x: Tensor) -> Tensor:
         return type(self).forward(self, x)  # type: ignore[no-any-return]
     rows = x.reshape(-1, x.shape[-1])
     if torch.is_grad_enabled():
-        y: Tensor = _Mlp.apply(rows, gate_up, down, self.fast_activation, *gate_up.parameters(), *down.parameters())
+        y: Tensor = _Mlp.apply(rows, origin(x), gate_up, down, self.fast_activation, *gate_up.parameters(), *down.parameters())
     else:
         y = down.forward(gated_forward(gate_up.forward(rows).y, self.fast_activation)).y
     return y.view(*x.shape[:-1], y.shape[-1])
@@ -153,12 +163,15 @@ class _Mlp(torch.autograd.Function):
     """Keeps the input and [gate | up] for the backward pass; what the activation gives is computed again."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, gate_up: LinearGroup, down: LinearGroup, activation: str, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, made: Normed | None, gate_up: LinearGroup, down: LinearGroup, activation: str, *parameters: Tensor
+    ) -> Tensor:
         del parameters  # read through the groups; named here for autograd
-        first = gate_up.forward(x)
+        ctx.buffer = BUFFERS.take(len(x), sum(gate_up.sizes), x)
+        first = gate_up.forward(x, out=ctx.buffer[: len(x)])
         second = down.forward(gated_forward(first.y, activation))
         ctx.groups, ctx.activation, ctx.num_first = (gate_up, down), activation, len(gate_up.parameters())
-        ctx.save_for_backward(x, first.y)
+        save_input(ctx, x, made)
         empty = x.new_empty(0)
         ctx.saved = (first._replace(y=empty), second._replace(y=empty))
         return second.y
@@ -168,16 +181,22 @@ class _Mlp(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         gate_up, down = ctx.groups
         first, second = ctx.saved
-        x, hidden = ctx.saved_tensors
         dy = dy.contiguous()
-        needed = ctx.needs_input_grad[4:]
+        hidden = ctx.buffer[: len(dy)]
+        needed = ctx.needs_input_grad[5:]
         needed_first, needed_second = needed[: ctx.num_first], needed[ctx.num_first :]
         d_product, d_inner_down = down.input_gradient(dy, second, needed=True)
-        d_hidden, product = gated_backward(d_product, hidden, ctx.activation)
+        d_hidden, product = gated_backward(d_product, hidden, ctx.activation, out=hidden)
         down_gradients = _if_needed(needed_second, down, dy, d_inner_down, product, second)
         del product, d_product
         dx, d_inner_up = gate_up.input_gradient(d_hidden, first, needed=ctx.needs_input_grad[0])
-        return (dx, None, None, None, *_if_needed(needed_first, gate_up, d_hidden, d_inner_up, x, first), *down_gradients)
+        up_gradients: list[Tensor | None] = [None] * len(needed_first)
+        if any(needed_first):
+            (x,) = saved_input(ctx)
+            up_gradients = gate_up.gradients(d_hidden, d_inner_up, x, first)
+        BUFFERS.hand_back(ctx.buffer)
+        ctx.buffer = None
+        return (dx, None, None, None, None, *up_gradients, *down_gradients)
 
 
 def _if_needed(
@@ -212,7 +231,7 @@ def _attention_forward(
         named = {"position_embeddings": position_embeddings, "attention_mask": attention_mask, "past_key_values": past_key_values}
         return type(self).forward(self, hidden_states, **named, **kwargs)  # type: ignore[no-any-return]
     heads, kv_heads = projections.sizes[0] // self.head_dim, projections.sizes[1] // self.head_dim
-    rows = linear(projections, hidden_states[0])
+    rows = linear(projections, hidden_states[0], origin(hidden_states))
     if hasattr(self, "q_norm"):
         rows = _norm_heads(self, rows, heads, kv_heads)
     cosine, sine = position_embeddings

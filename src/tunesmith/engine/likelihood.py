@@ -23,7 +23,8 @@ from transformers import PreTrainedModel
 from tunesmith.engine.attention import attending_by_segments, can_share
 from tunesmith.engine.forward import decoder_hidden
 from tunesmith.engine.kernels import argmax, cross_entropy_
-from tunesmith.engine.loss import CHUNK_BYTES, Head, head_logits, output_head
+from tunesmith.engine.loss import CHUNK_BYTES
+from tunesmith.engine.packed_weights import PackedWeights
 from tunesmith.engine.packing import ROUND_TO, Pack, bare, build_pack, plan_packs
 from tunesmith.errors import DataError
 
@@ -81,11 +82,12 @@ def log_likelihoods(
     # What is asked about a sequence does not lie in it, so nothing is supervised.
     examples = [bare(sequence.input_ids, supervised=False) for sequence in sequences]
     answers: dict[int, Likelihood] = {}
-    with attending_by_segments(network):
+    packed = PackedWeights(network, num_tokens=sum(len(sequence.input_ids) for sequence in sequences))
+    with attending_by_segments(network), packed.on():
         share = can_share(network)
         for members in plan_packs([sequence.input_ids for sequence in sequences], tokens_per_pack, share=share):
             pack = build_pack(examples, members, network.device, share=share, round_to=ROUND_TO)
-            for answer in _read_pack(network, pack, sequences):
+            for answer in _read_pack(network, packed, pack, sequences):
                 for index in answer.requests:
                     answers[index] = _likelihood(answer, requests[index], context_length, per_token)
             if on_progress:
@@ -170,7 +172,7 @@ def _check(request: LikelihoodRequest, index: int, context_length: int) -> None:
         raise DataError(place, f"a continuation of {length:,} tokens", expected=f"1 to {context_length:,}", remedy=remedy)
 
 
-def _read_pack(network: PreTrainedModel, pack: Pack, sequences: Sequence[_Sequence]) -> Iterator[_Answer]:
+def _read_pack(network: PreTrainedModel, packed: PackedWeights, pack: Pack, sequences: Sequence[_Sequence]) -> Iterator[_Answer]:
     """Run the model over a pack and answer all that is asked about its sequences."""
     hidden = decoder_hidden(network, pack)  # (T, E)
     asked = [
@@ -181,23 +183,23 @@ def _read_pack(network: PreTrainedModel, pack: Pack, sequences: Sequence[_Sequen
     # Siblings are predicted from the same place: its logits are computed once, and read several times.
     places, row_of_label = torch.cat([places for places, _, _ in asked]).unique(return_inverse=True)  # (P,), (M,)
     labels = torch.tensor([token for _, continuation, _ in asked for token in continuation], device=places.device)  # (M,)
-    log_probabilities, is_top = _read_labels(hidden.index_select(0, places), output_head(network), row_of_label, labels)
+    log_probabilities, is_top = _read_labels(hidden.index_select(0, places), packed, row_of_label, labels)
     nats, tops = iter(log_probabilities.tolist()), iter(is_top.tolist())
     for _, continuation, indices in asked:
         length = len(continuation)
         yield _Answer(indices, list(islice(nats, length)), all(list(islice(tops, length))))
 
 
-def _read_labels(hidden: Tensor, head: Head, row_of_label: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _read_labels(hidden: Tensor, packed: PackedWeights, row_of_label: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probabilities of the labels (M,), float32, and whether each is the likeliest token (M,).
 
     `hidden` (P, E), a row for each place that predicts; `row_of_label` (M,) says which of them predicts a label.
     """
     log_probabilities = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
     is_top = torch.empty(len(labels), dtype=torch.bool, device=hidden.device)
-    size = max(1, CHUNK_BYTES // (hidden.element_size() * head.weight.shape[0]))
+    size = max(1, CHUNK_BYTES // (hidden.element_size() * packed.vocab_size))
     for start in range(0, len(hidden), size):
-        logits = head_logits(hidden[start : start + size], head)  # (p, V)
+        logits = packed.head_logits(hidden[start : start + size])  # (p, V)
         here = ((row_of_label >= start) & (row_of_label < start + size)).nonzero().squeeze(1)
         rows, wanted = row_of_label[here] - start, labels[here]
         top = argmax(logits)  # (p,)

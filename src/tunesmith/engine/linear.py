@@ -16,6 +16,9 @@ from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from tunesmith.engine.kept import Normed, save_input, saved_input
+from tunesmith.engine.kernels import low_rank
+from tunesmith.engine.kernels.products import PackedWeight
 from tunesmith.engine.owner import Owner
 
 
@@ -25,7 +28,14 @@ class Adapters(NamedTuple):
     down: Tensor
     """(R, in), all A stacked, R the sum of the ranks."""
     ups: tuple[Tensor, ...]
-    """(out, rank) of each layer: its B, scaled."""
+    """(out, rank) of each layer: its B."""
+    scales: tuple[float, ...]
+    """What each B is multiplied by."""
+
+    @property
+    def scaled_ups(self) -> list[Tensor]:
+        """(out, rank) of each layer: its B times its scale."""
+        return [up * scale for up, scale in zip(self.ups, self.scales, strict=True)]
 
     @property
     def ranks(self) -> list[int]:
@@ -39,8 +49,8 @@ class LinearGroup:
         """Name the layers by the module they belong to; adapters may be put on or taken off them later."""
         self.owner, self.names = Owner(owner), names
         self.layers: list[nn.Module] = []
-        self.packed: Tensor | None = None
-        """The weights laid out for `packed_product`, while a network only generates; see packed_weights.py."""
+        self.packed: PackedWeight | None = None
+        """The weights laid out for fast products, while a network only generates; see packed_weights.py."""
         self._wide: Tensor | None = None
         self._find()
 
@@ -89,7 +99,8 @@ class LinearGroup:
             return None
         layers: list[Any] = self.layers
         down = torch.cat([layer.lora_A["default"].weight.detach() for layer in layers])
-        return Adapters(down, tuple(layer.lora_B["default"].weight.detach() * layer.scaling["default"] for layer in layers))
+        ups = tuple(layer.lora_B["default"].weight.detach() for layer in layers)
+        return Adapters(down, ups, tuple(float(layer.scaling["default"]) for layer in layers))
 
     def parameters(self) -> list[Tensor]:
         """What autograd has to know of, in the order of `gradients`: weights, biases, A, B."""
@@ -101,18 +112,22 @@ class LinearGroup:
             found += [layer.lora_B["default"].weight for layer in layers]
         return found
 
-    def forward(self, x: Tensor) -> Saved:
-        """(T, in) to (T, out) of all layers side by side."""
+    def forward(self, x: Tensor, out: Tensor | None = None) -> Saved:
+        """(T, in) to (T, out) of all layers side by side, written to `out` where it is given."""
         weight, bias, adapters = self.weight(), self.bias(), self.adapters()
         if self.packed is not None:
-            y = packed_product(x, self.packed, bias)
+            y = self.packed(x, bias)
+        elif bias is None:
+            y = torch.mm(x, weight.T, out=out)
         else:
-            y = torch.mm(x, weight.T) if bias is None else torch.addmm(bias, x, weight.T)
+            y = torch.addmm(bias, x, weight.T, out=out)
         if adapters is None:
             return Saved(y, None, weight, None)
-        inner = torch.mm(x, adapters.down.T)  # (T, R)
-        for part, values, up in zip(y.split(self.sizes, 1), inner.split(adapters.ranks, 1), adapters.ups, strict=True):
-            part.addmm_(values, up.T)
+        inner = low_rank.down(x, adapters.down)  # (T, R)
+        for part, values, up, scale in zip(
+            y.split(self.sizes, 1), inner.split(adapters.ranks, 1), adapters.ups, adapters.scales, strict=True
+        ):
+            low_rank.add_up(part, values, up, scale)
         return Saved(y, inner, weight, adapters)
 
     def input_gradient(self, dy: Tensor, saved: Saved, *, needed: bool) -> tuple[Tensor | None, Tensor | None]:
@@ -120,9 +135,11 @@ class LinearGroup:
         dx = torch.mm(dy, saved.weight) if needed else None
         if saved.adapters is None:
             return dx, None
-        parts = zip(dy.split(self.sizes, 1), saved.adapters.ups, strict=True)
-        d_inner = torch.cat([torch.mm(part, up) for part, up in parts], dim=1)
-        return (None if dx is None else dx.addmm_(d_inner, saved.adapters.down)), d_inner
+        d_inner = dy.new_empty(len(dy), len(saved.adapters.down))
+        parts = zip(dy.split(self.sizes, 1), saved.adapters.ups, saved.adapters.scales, d_inner.split(saved.adapters.ranks, 1), strict=True)
+        for part, up, scale, out in parts:
+            low_rank.down(part, up.T, scale, out=out)
+        return (None if dx is None else low_rank.add_up(dx, d_inner, saved.adapters.down.T)), d_inner
 
     def gradients(self, dy: Tensor, d_inner: Tensor | None, x: Tensor, saved: Saved) -> list[Tensor | None]:
         """Of `parameters()`, None for the frozen ones."""
@@ -130,9 +147,9 @@ class LinearGroup:
         if d_inner is None or saved.inner is None or saved.adapters is None:
             return found
         ranks = saved.adapters.ranks
-        downs = torch.mm(d_inner.T, x).split(ranks)  # (R, in)
-        parts = zip(dy.split(self.sizes, 1), saved.inner.split(ranks, 1), self.layers, strict=True)
-        ups = [torch.mm(values.T, part).T * cast(Any, layer).scaling["default"] for part, values, layer in parts]
+        downs = low_rank.gradient(d_inner, x).split(ranks)  # (R, in)
+        parts = zip(dy.split(self.sizes, 1), saved.inner.split(ranks, 1), saved.adapters.scales, strict=True)
+        ups = [low_rank.gradient(values, part, scale, transposed=True) for part, values, scale in parts]
         return [*found, *downs, *ups]
 
     def _base_gradients(self, dy: Tensor, x: Tensor) -> list[Tensor | None]:
@@ -156,12 +173,6 @@ class Saved(NamedTuple):
     """(T, R), x times all A."""
     weight: Tensor
     adapters: Adapters | None
-
-
-def packed_product(x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-    """(T, in) times a weight (out, in) that oneDNN has laid out its own way."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-    return result
 
 
 def _is_plain(layer: nn.Module) -> bool:
@@ -190,30 +201,31 @@ def _are_views(weights: Sequence[Tensor], wide: Tensor) -> bool:
     return True
 
 
-def linear(group: LinearGroup, x: Tensor) -> Tensor:
-    """All layers of the group on (T, in) inputs, side by side: (T, out)."""
+def linear(group: LinearGroup, x: Tensor, made: Normed | None = None) -> Tensor:
+    """All layers of the group on (T, in) inputs, side by side: (T, out). `made` says how x can be computed again."""
     if not torch.is_grad_enabled():
         return group.forward(x).y
-    result: Tensor = _Linear.apply(x, group, *group.parameters())
+    result: Tensor = _Linear.apply(x, made, group, *group.parameters())
     return result
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: LinearGroup, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, made: Normed | None, group: LinearGroup, *parameters: Tensor) -> Tensor:
         del parameters  # read through the group; named here for autograd
         saved = group.forward(x)
         ctx.group, ctx.saved = group, saved._replace(y=saved.y.new_empty(0))
-        ctx.save_for_backward(x if any(ctx.needs_input_grad[2:]) else x.new_empty(0))
+        if any(ctx.needs_input_grad[3:]):
+            save_input(ctx, x, made)
         return saved.y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
         dy = dy.contiguous()
         dx, d_inner = ctx.group.input_gradient(dy, ctx.saved, needed=ctx.needs_input_grad[0])
-        gradients = (
-            ctx.group.gradients(dy, d_inner, x, ctx.saved) if any(ctx.needs_input_grad[2:]) else [None] * (len(ctx.needs_input_grad) - 2)
-        )
-        return (dx, None, *gradients)
+        gradients: list[Tensor | None] = [None] * (len(ctx.needs_input_grad) - 3)
+        if any(ctx.needs_input_grad[3:]):
+            (x,) = saved_input(ctx)
+            gradients = ctx.group.gradients(dy, d_inner, x, ctx.saved)
+        return (dx, None, None, *gradients)

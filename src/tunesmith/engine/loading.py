@@ -15,8 +15,8 @@ from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from tunesmith.engine.fast import speed_up
-from tunesmith.engine.memory import bound_kernel_caches
+from tunesmith.engine.fast import join_weights, speed_up
+from tunesmith.engine.memory import bound_kernel_caches, give_back
 from tunesmith.engine.quantize import loading_options, prepare_quantized
 from tunesmith.errors import AssetError, ConfigError
 
@@ -108,6 +108,9 @@ def load_model(directory: Path, *, dtype: torch.dtype, device: torch.device, qua
         prepare_quantized(network, dtype)
     network = network.to(device).eval()
     speed_up(network)
+    if dtype != torch.float32:  # in float32 the weights are the file's pages, and may yet be turned into another type
+        join_weights(network)
+        give_back()
     return LoadedModel(network=network, tokenizer=tokenizer, directory=directory)
 
 

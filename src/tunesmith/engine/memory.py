@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
@@ -38,3 +39,12 @@ def bound_kernel_caches() -> None:
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNEL_CACHE_ENTRIES)
     os.environ.setdefault("LRU_CACHE_CAPACITY", KERNEL_CACHE_ENTRIES)
+
+
+def give_back() -> None:
+    """Return memory that is free but still held by the C library to the system (glibc; elsewhere nothing happens).
+
+    Before something large of another kind is allocated: what training has freed lies in pieces that only training can use.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tunesmith.engine.attention import attending_by_segments, packs_faithfully
+from tunesmith.engine.attention import attending_by_segments, note_faithfulness, packs_faithfully
+from tunesmith.engine.excerpt import excerpt
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import bare, build_pack
 from tunesmith.errors import AssetError
@@ -25,7 +26,7 @@ TOLERANCE = 2e-3
 
 @torch.no_grad()
 def refuse_unfaithful(network: PreTrainedModel, say: Callable[[str], None] | None = None) -> None:
-    """Compare the engine's losses of a few random sequences with the model's own; wants float32 and evaluation mode.
+    """Compare the engine's losses of a few random sequences with the model's own, both in float32 on an excerpt of the network.
 
     Args:
         say: is told, where the network has to run in padded batches.
@@ -33,11 +34,12 @@ def refuse_unfaithful(network: PreTrainedModel, say: Callable[[str], None] | Non
     Raises:
         AssetError: they differ.
     """
-    packs_faithfully(network, say)
-    examples = [_example(length, network.config.get_text_config().vocab_size) for length in LENGTHS]
-    with attending_by_segments(network):
-        found = pack_loss(network, build_pack(examples, range(len(examples)), network.device)).nats
-    own = torch.cat([_nats(network, example) for example in examples])
+    trial = excerpt(network)
+    note_faithfulness(trial, packs_faithfully(network, say))
+    examples = [_example(length, trial.config.get_text_config().vocab_size) for length in LENGTHS]
+    with attending_by_segments(trial):
+        found = pack_loss(trial, build_pack(examples, range(len(examples)), trial.device)).nats
+    own = torch.cat([_nats(trial, example) for example in examples])
     worst = float(((found - own).abs() / (1 + own)).max())
     if not worst <= TOLERANCE:
         raise AssetError(

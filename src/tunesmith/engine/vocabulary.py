@@ -74,13 +74,14 @@ def train_new_rows(network: PreTrainedModel, ids: Sequence[int]) -> None:
 
 
 @torch.no_grad()
-def write_new_rows(start: PreTrainedModel, masters: Mapping[str, Tensor], ids: Sequence[int]) -> dict[str, Tensor]:
-    """Put the trained rows of new tokens into `start`; what else was trained is returned."""
-    for name, rows in masters.items():
+def write_trained(start: PreTrainedModel, masters: Mapping[str, Tensor], ids: Sequence[int]) -> None:
+    """Put trained weights into `start`, one by one, and the trained rows of new tokens into the layers they belong to."""
+    for name, master in masters.items():
         if ROWS in name:
             weight: Any = start.get_submodule(name.partition(ROWS)[0]).weight
-            weight[list(ids)] = rows.to(weight.dtype)
-    return {name: master for name, master in masters.items() if ROWS not in name}
+            weight[list(ids)] = master.to(weight.dtype)
+        else:
+            start.get_parameter(name).copy_(master)
 
 
 def _refused(found: str, expected: str, remedy: str) -> ConfigError:

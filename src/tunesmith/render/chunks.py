@@ -51,7 +51,12 @@ class TooLong(NamedTuple):
     """An example over the limit."""
 
     source: str
+    number: int
+    """Its place in the chunk."""
+    longest: int
+    """Tokens of its longest side."""
     num_tokens: int
+    num_supervised: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +117,7 @@ def check_chunk(examples: Sequence[Example], renderer: Renderer, limits: Limits)
             renderings = render_all(example, renderer, limits.max_length)
             longest = max(len(rendered.token_ids) for rendered in renderings)
             if longest > limits.max_length:
-                too_long.append(TooLong(example.source, longest))
+                too_long.append(_too_long(number, longest, renderings))
                 if limits.over_length != "cut":
                     continue
                 renderings = tuple(renderer.fit(side.example, limits.max_length) for side in renderings)
@@ -128,6 +133,16 @@ def check_chunk(examples: Sequence[Example], renderer: Renderer, limits: Limits)
         too_long=tuple(too_long),
         faults=tuple(faults),
         num_faulty=num_faulty,
+    )
+
+
+def _too_long(number: int, longest: int, renderings: Renderings) -> TooLong:
+    return TooLong(
+        source=renderings[0].example.source,
+        number=number,
+        longest=longest,
+        num_tokens=sum(len(rendered.token_ids) for rendered in renderings),
+        num_supervised=sum(rendered.num_supervised for rendered in renderings),
     )
 
 

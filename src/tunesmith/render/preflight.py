@@ -203,11 +203,11 @@ def _refuse_mixture(examples: Sequence[Example], split: str) -> None:
 
 
 def _refuse_length(too_long: Sequence[TooLong], num_examples: int, max_length: int) -> PreflightError:
-    worst = max(too_long, key=lambda one: one.num_tokens)
+    worst = max(too_long, key=lambda one: one.longest)
     sources = ", ".join(one.source for one in too_long[:3]) + (", …" if len(too_long) > 3 else "")
     return PreflightError(
         worst.source,
-        f"{worst.num_tokens} tokens; {len(too_long)} of {num_examples} examples are too long ({sources})",
+        f"{worst.longest} tokens; {len(too_long)} of {num_examples} examples are too long ({sources})",
         expected=f"at most {max_length} tokens",
         remedy="raise --max-length, or choose --over-length drop (leave them out) or cut (shorten their prompts, never their answers)",
     )

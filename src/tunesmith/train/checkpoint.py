@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from tunesmith.engine.adapters import TrainedWeights
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.errors import RunError
 from tunesmith.files import atomic_directory, write_json
 from tunesmith.runs import RunDirectory
+from tunesmith.train.optimizer import load_optimizer_state, optimizer_state
 
 
 @dataclass(kw_only=True)
@@ -59,8 +59,8 @@ def save_checkpoint(run: RunDirectory, progress: Progress, weights: TrainedWeigh
     if path.exists():
         return
     with full_disk_named(run, f"saving step {progress.step}"), atomic_directory(path) as staging:
-        save_file(_contiguous(weights.state()), staging / "weights.safetensors")
-        save_file(_flatten(optimizer, weights), staging / "optimizer.safetensors")
+        weights.save_to(staging / "weights.safetensors")
+        save_file(optimizer_state(optimizer, weights), staging / "optimizer.safetensors")
         save_file(_random_state(), staging / "random.safetensors")
         write_json(staging / "state.json", dataclasses.asdict(progress))
 
@@ -68,7 +68,7 @@ def save_checkpoint(run: RunDirectory, progress: Progress, weights: TrainedWeigh
 def load_checkpoint(path: Path, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> Progress:
     """Put everything back as it was after the checkpoint's step."""
     weights.load_from(path / "weights.safetensors")
-    _unflatten(optimizer, weights, load_file(path / "optimizer.safetensors"))
+    load_optimizer_state(optimizer, weights, load_file(path / "optimizer.safetensors"))
     random = load_file(path / "random.safetensors")
     torch.set_rng_state(random["cpu"])
     if "cuda" in random:
@@ -86,7 +86,7 @@ def save_best(run: RunDirectory, progress: Progress, weights: TrainedWeights) ->
     if path.exists():
         return
     with full_disk_named(run, f"saving the best weights, of step {progress.step}"), atomic_directory(path) as staging:
-        save_file(_contiguous(weights.state()), staging / "weights.safetensors")
+        weights.save_to(staging / "weights.safetensors")
 
 
 def drop_other_bests(run: RunDirectory, progress: Progress) -> None:
@@ -104,30 +104,6 @@ def restore_best(run: RunDirectory, progress: Progress, weights: TrainedWeights)
 
 def _best_path(run: RunDirectory, step: int) -> Path:
     return run.best_dir / f"step-{step:08d}"
-
-
-def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-
-def _flatten(optimizer: torch.optim.Optimizer, weights: TrainedWeights) -> dict[str, torch.Tensor]:
-    state = optimizer.state_dict()["state"]
-    names = list(weights.masters)
-    return {
-        f"{names[index]}|{key}": value.contiguous()
-        for index, moments in state.items()
-        for key, value in moments.items()
-        if isinstance(value, torch.Tensor)
-    }
-
-
-def _unflatten(optimizer: torch.optim.Optimizer, weights: TrainedWeights, tensors: dict[str, torch.Tensor]) -> None:
-    index_of = {name: index for index, name in enumerate(weights.masters)}
-    state: dict[int, dict[str, Any]] = {}
-    for full_name, value in tensors.items():
-        name, _, key = full_name.rpartition("|")
-        state.setdefault(index_of[name], {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _random_state() -> dict[str, torch.Tensor]:

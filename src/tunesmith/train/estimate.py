@@ -12,10 +12,9 @@ from tunesmith.config import TrainConfig
 from tunesmith.engine.quantize import count_weights
 from tunesmith.render.preflight import Preflight
 from tunesmith.train.objectives import Split
+from tunesmith.train.optimizer import gradient_bytes, moments_bytes
+from tunesmith.train.plan import tokens_per_micro_batch
 from tunesmith.train.start import Trainee
-
-OPTIMIZER_BYTES = {"adamw": 8.0, "adafactor": 4.0}
-"""Per trained weight: two float32 moments; Adafactor keeps at most one for vectors and far less for matrices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,14 +62,16 @@ def estimate_cost(trainee: Trainee, preflight: Preflight, steps: list[list[int]]
     tokens = sum(lengths[i] for i in used) / len(steps)
     supervised = sum(side[i].num_supervised for i in used for side in sides) / len(steps)
     body, head = _matrix_weights(trainee)
-    trainable = trainee.weights.num_parameters
     compute_bytes = sum(p.numel() * p.element_size() for p in trainee.network.parameters())
-    has_copies = any(trainee.weights.masters[n] is not p for n, p in trainee.weights.parameters.items())
-    per_trained = 4 + OPTIMIZER_BYTES[config.optimizer] + (4 if has_copies else 0)
+    weights = trainee.weights
+    trainable = weights.num_parameters
+    largest = max(sum(lengths[i] for i in step) for step in steps)
+    several = largest > tokens_per_micro_batch(config, trainee.network.device.type)
+    updating = weights.masters_bytes + moments_bytes(weights, config.optimizer) + gradient_bytes(weights, several=several)
     return Cost(
         num_parameters=trainee.num_parameters,
         num_trainable=trainable,
-        state_bytes=int(compute_bytes + per_trained * trainable),
+        state_bytes=compute_bytes + updating,
         flops_per_step=4 * (tokens * body + supervised * head) + 2 * tokens * min(trainable, body),
         num_steps=len(steps),
         tokens_per_step=tokens,

@@ -17,13 +17,17 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import ADAPTER_METHODS, TrainConfig
+from tunesmith.engine.loading import choose_device
 from tunesmith.errors import ConfigError
 from tunesmith.train.forecast import Forecast, Measurement, Workload, gigabytes
 from tunesmith.train.loop import Task
+from tunesmith.train.optimizer import keeps_halves
 from tunesmith.train.start import Trainee
 
 STATE_BYTES = 16
 """Of a trained weight: float32 master, gradient and two moments."""
+HALVES_STATE_BYTES = 11
+"""Of a weight that trains in halves: these, five bytes of moments and the gradient of a single micro-batch."""
 FOUR_BIT_BYTES = 0.5625
 """Of a weight in NF4: half a byte, and a float32 scale for each 64 (Dettmers et al. 2023, arXiv:2305.14314, section 3)."""
 SMALLEST_MICRO_BATCH = 64
@@ -139,7 +143,8 @@ def require_loadable(directory: Path, config: TrainConfig, dtype: torch.dtype, r
         ConfigError: naming methods that would fit.
     """
     count = count_parameters(directory)
-    needed = state_bytes(count, config.method, dtype)
+    in_halves = keeps_halves(config, dtype, choose_device(config.device))
+    needed = state_bytes(count, config.method, dtype, in_halves=in_halves)
     if needed <= room:
         return
     others = {method: state_bytes(count, method, dtype) for method in ADAPTER_METHODS if method != config.method}
@@ -148,13 +153,15 @@ def require_loadable(directory: Path, config: TrainConfig, dtype: torch.dtype, r
     raise _does_not_fit(needed, room, f"use {', or '.join([*fitting, f'a model of at most {most / 1e6:,.0f} million parameters'])}")
 
 
-def state_bytes(num_parameters: int, method: str, dtype: torch.dtype) -> int:
-    """The least that loading and training take, activations and adapters left out: models are loaded in float32."""
+def state_bytes(num_parameters: int, method: str, dtype: torch.dtype, *, in_halves: bool = False) -> int:
+    """The least that loading and training take, activations and adapters left out; see `load_start` for what is loaded how."""
+    if in_halves and method == "full":
+        return HALVES_STATE_BYTES * num_parameters
     if method == "qlora":
         return int(FOUR_BIT_BYTES * num_parameters)
     if method == "full":
         return (STATE_BYTES + (dtype.itemsize if dtype != torch.float32 else 0)) * num_parameters
-    return 4 * num_parameters
+    return (dtype.itemsize if method == "lora" else 4) * num_parameters
 
 
 def count_parameters(directory: Path) -> int:

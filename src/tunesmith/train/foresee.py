@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from tunesmith.train.checkpoint import Progress
 from tunesmith.train.estimate import Cost, forward_share
 from tunesmith.train.fit import require_fit
 from tunesmith.train.forecast import Forecast, Workload, compare, comparison_sentence, make_forecast
 from tunesmith.train.loop import Task
 from tunesmith.train.measure import Instruments, measure_run
+from tunesmith.train.optimizer import gradient_bytes, moments_bytes
 
 SHORT_RUN = 20
 """Steps; below, measuring would take as long as a good part of the run, whose first steps say the same."""
@@ -40,8 +39,7 @@ def foresee(task: Task, cost: Cost, instruments: Instruments | None = None) -> F
 def workload_of(task: Task, cost: Cost) -> Workload:
     """Count what is known without measuring."""
     trainee, config = task.trainee, task.config
-    masters = trainee.weights.masters
-    copies = {name: m for name, m in masters.items() if m is not trainee.weights.parameters[name]}
+    weights = trainee.weights
     lengths = task.train.lengths
     per_step = [sum(lengths[i] for i in members) for members in task.steps]
     validation_tokens = sum(task.validation.lengths)
@@ -56,18 +54,11 @@ def workload_of(task: Task, cost: Cost) -> Workload:
         reference_tokens=sum(lengths[i] for i in used) + validation_tokens if task.objective.needs_reference else 0,
         forward_share=forward_share(trainee, cost),
         weights_bytes=sum(p.numel() * p.element_size() for p in trainee.network.parameters()),
-        masters_bytes=sum(4 * m.numel() for m in copies.values()),
-        gradient_bytes=sum(4 * m.numel() for m in masters.values()),
-        moments_bytes=sum(moments_bytes(m, config.optimizer) for m in masters.values()),
+        masters_bytes=weights.masters_bytes,
+        gradient_bytes=gradient_bytes(weights, several=max(per_step) > task.tokens_per_pack),
+        moments_bytes=moments_bytes(weights, config.optimizer),
         writing_bytes=4 * trainee.num_parameters if is_on_cpu and trainee.peft_network is None else 0,
     )
-
-
-def moments_bytes(weight: Tensor, optimizer: str) -> int:
-    """AdamW keeps two float32 numbers for each weight; Adafactor one for each row and column of a matrix, else one for each weight."""
-    if optimizer == "adamw":
-        return 8 * weight.numel()
-    return 4 * (weight.numel() if weight.dim() < 2 else weight.numel() // weight.shape[-1] + weight.numel() // weight.shape[-2])
 
 
 def own_error(recorded: Mapping[str, Any] | None, task: Task, progress: Progress, peak: int) -> dict[str, Any] | None:

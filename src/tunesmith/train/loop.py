@@ -73,18 +73,6 @@ class StepResult(NamedTuple):
     num_supervised: int
 
 
-def make_optimizer(trainee: Trainee, config: TrainConfig) -> torch.optim.Optimizer:
-    """Over the float32 masters; the learning rate is set before every step."""
-    return optimizer_over(list(trainee.weights.masters.values()), config)
-
-
-def optimizer_over(masters: Sequence[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
-    """As the settings name it."""
-    if config.optimizer == "adafactor":
-        return torch.optim.Adafactor(masters, lr=1.0, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(masters, lr=1.0, weight_decay=config.weight_decay, fused=True)
-
-
 def run_loop(task: Task, progress: Progress) -> Progress:
     """Train from where `progress` stands to the last step, or until validation stops improving.
 
@@ -163,14 +151,13 @@ def train_step(task: Task, members: Sequence[int], learning_rate: float, step: i
             num_tokens += pack.num_tokens
             for name, values in part.figures.items():
                 figures[name] += values
-    masters = list(weights.masters.values())
-    grad_norm = float(torch.nn.utils.clip_grad_norm_(masters, task.config.max_grad_norm or math.inf))
+    grad_norm = weights.clip_gradients(task.config.max_grad_norm)
     if not (math.isfinite(total) and math.isfinite(grad_norm)):
         raise _not_finite(step, total, grad_norm, [task.train.rendered[i] for i in members])
     for group in task.optimizer.param_groups:
         group["lr"] = learning_rate
     task.optimizer.step()
-    task.optimizer.zero_grad(set_to_none=True)
+    weights.clear_gradients()
     weights.publish()
     num_supervised = sum(one.num_predicted for one in batch.sequences)
     return StepResult(total, batch.num_terms, objective.summarise(figures), grad_norm, num_tokens, num_supervised)

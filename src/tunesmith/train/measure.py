@@ -23,11 +23,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.engine.memory import memory_in_use, peak_memory
 from tunesmith.engine.room import Peak, room, watch_peak
 from tunesmith.train.forecast import Measured, Measurement, Workload
-from tunesmith.train.loop import Task, optimizer_over, train_step
+from tunesmith.train.loop import Task, train_step
 from tunesmith.train.objectives import Split
+from tunesmith.train.optimizer import make_optimizer
 from tunesmith.train.reference import Reference
 
 LONG = 60.0
@@ -120,23 +122,21 @@ def choose_members(lengths: Sequence[int], steps: Sequence[Sequence[int]], token
 def undisturbed(task: Task) -> Iterator[Task]:
     """Yield a task whose steps change nothing that lasts; put random state, modes and gradients back afterwards."""
     modes = [(module, module.training) for module in task.trainee.network.modules()]
-    masters = list(task.trainee.weights.masters.values())
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=cuda):
         try:
-            yield dataclasses.replace(task, optimizer=Idle(masters), train=without_reference(task))
+            yield dataclasses.replace(task, optimizer=Idle(task.trainee.weights), train=without_reference(task))
         finally:
             for module, training in modes:
                 module.training = training
-            for parameter in (*masters, *task.trainee.weights.parameters.values()):
-                parameter.grad = None
+            task.trainee.weights.clear_gradients()
 
 
 class Idle(torch.optim.Optimizer):
-    """Frees the gradients and updates nothing."""
+    """Updates nothing."""
 
-    def __init__(self, masters: Sequence[nn.Parameter]) -> None:
-        super().__init__(masters, {"lr": 0.0})
+    def __init__(self, weights: TrainedWeights) -> None:
+        super().__init__(weights.parameters.values(), {"lr": 0.0})
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Nothing."""
@@ -184,18 +184,29 @@ def extrapolate(short: Measured, typical: Measured, tokens: int) -> Measured:
 
 def measure_update(task: Task, tools: Instruments) -> float:
     """Seconds of one optimiser update, on copies of the trained weights, of at most `COPIED_WEIGHTS` of them."""
-    copies: list[nn.Parameter] = []
-    copied = 0
-    for master in task.trainee.weights.masters.values():
-        if copied >= COPIED_WEIGHTS:
-            break
-        copies.append(nn.Parameter(master.detach().clone()))
-        copies[-1].grad = torch.zeros_like(master)
-        copied += master.numel()
-    optimizer = optimizer_over(copies, task.config)
-    optimizer.step()  # allocates the moments
+    copies = copied_weights(task.trainee.weights, task.trainee.network.dtype)
+    optimizer = make_optimizer(copies, task.config)
+    _update(copies, optimizer)  # allocates the moments
     started = tools.clock()
-    optimizer.step()
+    _update(copies, optimizer)
     if task.trainee.network.device.type == "cuda":
         torch.cuda.synchronize()
-    return (tools.clock() - started) * task.trainee.weights.num_parameters / copied
+    return (tools.clock() - started) * task.trainee.weights.num_parameters / copies.num_parameters
+
+
+def copied_weights(weights: TrainedWeights, dtype: torch.dtype) -> TrainedWeights:
+    """Copies of the first trained weights, with masters as they have them."""
+    copies: list[nn.Parameter] = []
+    for master in weights.state().values():
+        copies.append(nn.Parameter(master.clone()))
+        if sum(copy.numel() for copy in copies) >= COPIED_WEIGHTS:
+            break
+    return TrainedWeights(nn.ParameterList(copies), dtype, in_halves=weights.in_halves)
+
+
+def _update(weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> None:
+    for name, parameter in weights.parameters.items():
+        weights.add_gradient(name, torch.zeros_like(parameter))
+    optimizer.step()
+    weights.clear_gradients()
+    weights.publish()

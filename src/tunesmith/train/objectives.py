@@ -23,6 +23,7 @@ from tunesmith.config import TrainConfig
 from tunesmith.engine.loss import pack_loss, supervised_nats
 from tunesmith.engine.packing import Pack
 from tunesmith.engine.score import mean_loss, score
+from tunesmith.render.rendered import RenderedExamples
 from tunesmith.train.preferences import Answers, Judged, dpo, ipo, kto, orpo
 from tunesmith.train.reference import Reference, answer_only, measure_reference, mismatch
 from tunesmith.types import RenderedExample
@@ -57,6 +58,8 @@ class Split:
     def lengths(self) -> list[int]:
         """Tokens that each example costs; a pair's prompt is computed once."""
         if not self.rejected:
+            if isinstance(self.rendered, RenderedExamples):
+                return list(map(int, self.rendered.lengths))
             return [len(one.token_ids) for one in self.rendered]
         return [_pair_length(*row) for row in zip(self.rendered, self.rejected, strict=True)]
 

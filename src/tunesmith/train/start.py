@@ -13,13 +13,15 @@ from transformers import PreTrainedModel
 
 from tunesmith import assets
 from tunesmith.config import ADAPTER_METHODS, LoraConfig, TrainConfig
-from tunesmith.engine.adapters import TrainedWeights, add_lora, freeze_all_but_last, load_adapter
+from tunesmith.engine.adapters import add_lora, freeze_all_but_last, load_adapter
 from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model, weights_fingerprint
+from tunesmith.engine.masters import TrainedWeights
 from tunesmith.engine.merging import merge
 from tunesmith.engine.vocabulary import add_new_tokens, train_new_rows
 from tunesmith.errors import ConfigError
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, is_run, open_run
+from tunesmith.train.optimizer import keeps_halves
 from tunesmith.tuned import base_directory, stored_renderer
 
 
@@ -116,7 +118,7 @@ def recorded_start(record: Mapping[str, Any]) -> Start:
 
 
 def load_start(start: Start, config: TrainConfig) -> LoadedModel:
-    """Load in float32, four-bit layers excepted, with the new tokens.
+    """Load what stays frozen in the compute type, what trains in float32, with the new tokens.
 
     The parent's adapter is folded in, unless the run goes on training that adapter.
 
@@ -124,11 +126,20 @@ def load_start(start: Start, config: TrainConfig) -> LoadedModel:
         ConfigError: a new token is in the vocabulary already.
     """
     quantize = (start.adapter_method or config.method) == "qlora"
-    loaded = load_model(start.directory, dtype=torch.float32, device=torch.device("cpu"), quantize=quantize)
+    loaded = load_model(start.directory, dtype=_loading_dtype(config), device=torch.device("cpu"), quantize=quantize)
     add_new_tokens(loaded, config.new_tokens)
     if start.adapter_dir and config.method not in ADAPTER_METHODS:
         merge(load_adapter(loaded.network, start.adapter_dir))
     return loaded
+
+
+def _loading_dtype(config: TrainConfig) -> torch.dtype:
+    """Of the base weights: LoRA reads nothing more exact out of them than it computes with.
+
+    Others do: weights that train have float32 masters, DoRA measures the columns it starts from, four bits are made of float32.
+    """
+    is_plain_lora = config.method == "lora" and not config.lora.dora
+    return choose_dtype(config.dtype, choose_device(config.device)) if is_plain_lora else torch.float32
 
 
 def choose_renderer(start: Start, template: str, data_template: str, loaded: LoadedModel) -> Renderer:
@@ -226,7 +237,7 @@ def make_trainee(start: Start, loaded: LoadedModel, config: TrainConfig) -> Trai
     else:
         network.requires_grad_(True)
     network.to(device)
-    weights = TrainedWeights(peft_network or network, dtype)
+    weights = TrainedWeights(peft_network or network, dtype, in_halves=keeps_halves(config, dtype, device))
     if config.activation_checkpointing:
         _checkpoint_activations(network)
     return Trainee(network=network, peft_network=peft_network, weights=weights, num_parameters=num_parameters, new_token_ids=new_ids)

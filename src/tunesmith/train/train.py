@@ -14,19 +14,22 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tunesmith.assets import cache_dir
 from tunesmith.config import TrainConfig, build
 from tunesmith.data.prepared import PreparedData, load_data_of, load_prepared
 from tunesmith.engine.adapters import save_adapter, save_whole
 from tunesmith.engine.attention import packs_faithfully
+from tunesmith.engine.kept import BUFFERS
 from tunesmith.engine.kernels.native import kind_of_kernels, library
 from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, dtype_name
-from tunesmith.engine.memory import peak_memory
+from tunesmith.engine.memory import give_back, peak_memory
 from tunesmith.engine.parity import refuse_unfaithful
 from tunesmith.engine.room import room
 from tunesmith.errors import RunError
 from tunesmith.files import atomic_directory
 from tunesmith.render.preflight import Preflight, run_preflight
 from tunesmith.render.renderer import Renderer
+from tunesmith.render.token_cache import TokenCache
 from tunesmith.runs import RunDirectory, create_run, default_name, open_run, provenance, require_free
 from tunesmith.train.checkpoint import Progress, full_disk_named, load_checkpoint, restore_best
 from tunesmith.train.defaults import Filled, fill_defaults
@@ -34,11 +37,12 @@ from tunesmith.train.estimate import Cost, estimate_cost
 from tunesmith.train.fit import require_loadable
 from tunesmith.train.forecast import Forecast
 from tunesmith.train.foresee import foresee, is_short, own_error
-from tunesmith.train.loop import Task, make_optimizer, run_loop
+from tunesmith.train.loop import Task, run_loop
 from tunesmith.train.material import choose_material, kind_of, resolve_objective
 from tunesmith.train.micro_batches import choose_tokens_per_micro_batch
 from tunesmith.train.objectives import Split, make_objective
 from tunesmith.train.observer import Observer, Silent
+from tunesmith.train.optimizer import make_optimizer
 from tunesmith.train.plan import plan_steps, tokens_per_micro_batch
 from tunesmith.train.preferences import prefers_chosen
 from tunesmith.train.reference import with_references
@@ -210,12 +214,26 @@ def _check(data: PreparedData, renderer: Renderer, config: TrainConfig, observer
     """Preflight of the training and the validation split."""
     assert config.max_length is not None
     limits: dict[str, Any] = {"max_length": config.max_length, "over_length": config.over_length}
-    train = run_preflight(data.train, renderer, **limits)
+    train = run_preflight(data.train, renderer, **limits, cache=_token_cache(data, "train", config))
     observer.say(f"preflight passed: {train.summary()}")
-    validation = run_preflight(data.validation, renderer, **limits, split="validation") if data.validation else None
+    validation = None
+    if data.validation:
+        cache = _token_cache(data, "validation", config)
+        validation = run_preflight(data.validation, renderer, **limits, split="validation", cache=cache)
     if validation and (validation.dropped or validation.cut):
         observer.say(f"validation: {validation.summary()}")
     return _Checked(train, validation)
+
+
+FEWEST_TO_CACHE = 2_000
+"""Examples; fewer are rendered in a second."""
+
+
+def _token_cache(data: PreparedData, split: str, config: TrainConfig) -> TokenCache | None:
+    """Of a large split. What is taken of its examples depends on the objective (`choose_material`)."""
+    if len(getattr(data, split)) < FEWEST_TO_CACHE:
+        return None
+    return TokenCache(cache_dir() / "tokens", f"{data.manifest['splits'][split]['sha256']} {config.objective}")
 
 
 def _task(
@@ -231,7 +249,7 @@ def _task(
         config=config,
         run=run,
         trainee=trainee,
-        optimizer=make_optimizer(trainee, config),
+        optimizer=make_optimizer(trainee.weights, config),
         objective=make_objective(config),
         train=_split(preflight),
         validation=_split(validation),
@@ -270,7 +288,9 @@ def _run(task: Task, progress: Progress, start: Start, loaded: LoadedModel, data
 def _finish(task: Task, progress: Progress, start: Start, loaded: LoadedModel, data: PreparedData) -> RunDirectory:
     """Restore the best weights, write the model, and last the manifest."""
     run, trainee = task.run, task.trainee
-    task.optimizer.state.clear()  # its moments are twice the weights' size, and writing needs room
+    task.optimizer.state.clear()  # its moments are larger than the weights, and writing needs room
+    BUFFERS.clear()
+    give_back()
     restore_best(run, progress, trainee.weights)
     _write_model(task, start, loaded)
     peak = peak_memory(trainee.network.device)
@@ -309,7 +329,7 @@ def _write_model(task: Task, start: Start, loaded: LoadedModel) -> None:
     if task.run.model_dir.exists():  # an earlier attempt got this far; the weights are the same
         shutil.rmtree(task.run.model_dir)
     with atomic_directory(task.run.model_dir) as staging:
-        masters = {name: master.cpu() for name, master in task.trainee.weights.state().items()}
+        masters = task.trainee.weights.state()
         if task.trainee.peft_network is not None:
             save_adapter(task.trainee.peft_network, masters, staging)
         else:

@@ -63,6 +63,11 @@ class Running:
         """Of prompt and completion."""
         return len(self.request.prompt_ids) + self.num_new
 
+    @property
+    def most_tokens(self) -> int:
+        """Of prompt and completion, should it come to its full length."""
+        return len(self.request.prompt_ids) + self.request.config.max_new_tokens
+
     def take(self, token: int, logprob: TokenLogprob | None, *, stop_ids: Collection[int], context_length: int) -> NewToken:
         """Grow by a token, and say whether it was the last one."""
         self.num_new += 1

@@ -7,6 +7,7 @@ shares keys between layers, hides its sliding window in a mask, or adds position
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
@@ -63,7 +64,7 @@ def _decoded(runner: SlotRunner, sequences: Sequence[Sequence[int]]) -> Tensor:
     """(S, NUM_DECODED) log-probabilities of each sequence's last tokens; a sequence enters while the one before it runs."""
     under_way = [_begin(number, sequence[:-NUM_DECODED]) for number, sequence in enumerate(sequences)]
     found: list[list[Tensor]] = [[] for _ in sequences]
-    for step in range(_num_calls()):
+    for step in range(_num_steps()):
         entering = [one for one in under_way if one.id == step]
         running = [one for one in under_way if one.id < step and one.num_new < NUM_DECODED]
         for one, logprobs in zip((*entering, *running), runner.logits(entering, running).log_softmax(-1), strict=True):
@@ -75,14 +76,15 @@ def _decoded(runner: SlotRunner, sequences: Sequence[Sequence[int]]) -> Tensor:
     return torch.stack([torch.stack(logprobs) for logprobs in found])
 
 
-def _num_calls() -> int:
+def _num_steps() -> int:
     return NUM_DECODED + len(LENGTHS) - 1
 
 
 def _unlike(network: PreTrainedModel, seen: SeenCalls) -> str:
     """What the settings say about the layers against what the attention function was told."""
     config = network.config.get_text_config()
-    if sorted(layer for layer, _ in seen) != sorted([*range(config.num_hidden_layers)] * _num_calls()):
+    times = Counter(layer for layer, _ in seen)
+    if times.keys() != set(range(config.num_hidden_layers)) or len(set(times.values())) > 1 or min(times.values()) < _num_steps():
         return "does not attend with keys and values of its own in every layer"
     default = "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
     kinds = getattr(config, "layer_types", None) or [default] * config.num_hidden_layers

@@ -1,4 +1,7 @@
-"""The network over new prompts, packed, and running sequences together: one call a step, nothing padded, no cache copied."""
+"""The network over new prompts, packed, and running sequences: nothing padded, no cache copied.
+
+Where a step can be written out (direct_step.py), prompts and running sequences are a call each, else both are one call.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tunesmith.engine.generation.direct_step import DirectStep, can_step_directly
 from tunesmith.engine.generation.sequences import Running
 from tunesmith.engine.generation.slots import Decoding, Prompts, SeenCalls, SlotAttention, SlotCache, Step
 from tunesmith.engine.packed_weights import PackedWeights
@@ -25,6 +29,8 @@ class SlotRunner:
         self._tokens_per_pack = tokens_per_pack
         self._cache = SlotCache(num_slots)
         self._packed = PackedWeights(network)
+        self._direct = DirectStep(network, self._packed.groups) if can_step_directly(network) else None
+        """None: running sequences take the model's own forward."""
         self._occupants: list[Running | None] = []
         self.seen: SeenCalls | None = None
         """Collects layer and sliding window of every attention call, when there is a list."""
@@ -45,16 +51,36 @@ class SlotRunner:
     def logits(self, entering: Sequence[Running], running: Sequence[Running]) -> Tensor:
         """(E + R, V) for the next token of each."""
         self._settle(entering)
-        self._cache.reserve(max(one.num_tokens for one in (*entering, *running)))
-        call = self._call(entering, running)
+        under_way = (*entering, *running)
+        self._cache.reserve(max(one.num_tokens for one in under_way), likely=max(one.most_tokens for one in under_way))
+        slot_of = {one.id: slot for slot, one in enumerate(self._occupants) if one is not None}
+        prefill = _prefill_call(self._cache, entering, slot_of, self._network.device, self.seen) if entering else None
+        decode = _decode_call(self._cache, running, slot_of, self._network.device, self.seen) if running else None
+        with self._packed.on():
+            if self._direct is None and prefill is not None and decode is not None:
+                return self._run(_joined(prefill, decode))
+            parts = [] if prefill is None else [self._run(prefill)]
+            if decode is not None:
+                parts.append(self._run(decode) if self._direct is None else self._step(self._direct, decode))
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _run(self, call: _Call) -> Tensor:
+        """(n, V) logits by the model's own forward."""
         count = len(call.last)
         if self._network.device.type == "cpu":
             call = _rounded(call)
-        with self._attention.on(), self._packed.on():
+        with self._attention.on():
             hidden = self._decoder(
                 input_ids=call.token_ids[None], position_ids=call.position_ids[None], use_cache=False, slots=call.step
             ).last_hidden_state  # (1, T, E)
-            return self._packed.head_logits(hidden[0].index_select(0, call.last))[:count]
+        return self._packed.head_logits(hidden[0].index_select(0, call.last))[:count]
+
+    def _step(self, direct: DirectStep, call: _Call) -> Tensor:
+        """The same for a call without prompts, in fewer words."""
+        count = len(call.last)
+        if not direct.takes_any_rows:
+            call = _rounded(call)
+        return self._packed.head_logits(direct.hidden(call.token_ids, call.position_ids, call.step))[:count]
 
     def _settle(self, entering: Sequence[Running]) -> None:
         """Put the entering into holes, and the last of the others into holes that remain."""
@@ -71,15 +97,6 @@ class SlotRunner:
                 assert last is not None
                 self._cache.move(len(self._occupants), slot, last.num_tokens)
                 self._occupants[slot] = last
-
-    def _call(self, entering: Sequence[Running], running: Sequence[Running]) -> _Call:
-        slot_of = {one.id: slot for slot, one in enumerate(self._occupants) if one is not None}
-        decode = _decode_call(self._cache, running, slot_of, self._network.device, self.seen) if running else None
-        if not entering:
-            assert decode is not None
-            return decode
-        prefill = _prefill_call(self._cache, entering, slot_of, self._network.device, self.seen)
-        return prefill if decode is None else _joined(prefill, decode)
 
 
 class _Call(NamedTuple):

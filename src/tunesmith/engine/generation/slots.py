@@ -11,12 +11,13 @@ model is called without a cache of its own and without a mask.
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedModel
@@ -46,11 +47,11 @@ class SlotCache:
         """Tokens of each sequence there is room for."""
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def reserve(self, num_tokens: int) -> None:
-        """Make room for sequences of this many tokens."""
-        if num_tokens <= self.capacity:
+    def reserve(self, needed: int, *, likely: int = 0) -> None:
+        """Make room for sequences of `needed` tokens, or, for growing copies everything, for the `likely` ones if that is not much more."""
+        if needed <= self.capacity:
             return
-        self.capacity = -(-num_tokens // GROWTH) * GROWTH
+        self.capacity = -(-max(needed, min(likely, needed + GROWTH)) // GROWTH) * GROWTH
         for index, (keys, values) in self._layers.items():
             self._layers[index] = self._grown(keys), self._grown(values)
 
@@ -69,6 +70,10 @@ class SlotCache:
             self._layers[index] = keys, values
         return self._layers[index]
 
+    def written(self, index: int) -> tuple[Tensor, Tensor]:
+        """Of a layer that has written before."""
+        return self._layers[index]
+
     def move(self, source: int, target: int, num_tokens: int) -> None:
         """Copy the beginning of one slot over another."""
         for layer in self._layers.values():
@@ -77,10 +82,14 @@ class SlotCache:
 
 
 def _zeros_like(model: Tensor, *shape: int) -> Tensor:
-    """On a CPU memory that the system zeroes page by page as it is written to: most of a cache may never be."""
-    if model.device.type != "cpu":
+    """On a CPU memory that the system zeroes page by page as it is written to: most of a cache may never be.
+
+    Pages of the usual size: numpy asks for huge ones, and then all of a cache is touched by the ends of its sequences.
+    """
+    if model.device.type != "cpu" or not hasattr(mmap, "MAP_PRIVATE"):
         return model.new_zeros(shape)
-    return torch.from_numpy(np.zeros((*shape[:-1], shape[-1] * model.element_size()), dtype=np.uint8)).view(model.dtype)
+    memory = mmap.mmap(-1, math.prod(shape) * model.element_size(), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=model.dtype).view(shape)
 
 
 class Prompts(NamedTuple):

@@ -86,14 +86,18 @@ def gated_forward(gate_up: Tensor, activation: str) -> Tensor:
     return regions.gated_forward(gate_up, activation)
 
 
-def gated_backward(dout: Tensor, gate_up: Tensor, activation: str) -> tuple[Tensor, Tensor]:
-    """Gradient (T, 2F) of [gate | up], and the forward's result (T, F) once more, for who did not keep it."""
+def gated_backward(dout: Tensor, gate_up: Tensor, activation: str, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Gradient (T, 2F) of [gate | up], and the forward's result (T, F) once more, for who did not keep it.
+
+    The gradient is written to `out`, which may be `gate_up` itself.
+    """
     rows, size = gate_up.shape[0], gate_up.shape[1] // 2
     if native.usable(dout, gate_up):
-        grad, product = torch.empty_like(gate_up), torch.empty_like(dout)
+        grad, product = torch.empty_like(gate_up) if out is None else out, torch.empty_like(dout)
         native.call(f"gated_backward_{activation}", gate_up.dtype, dout, gate_up, grad, product, rows, size)
         return grad, product
-    return regions.gated_backward(gate_up, dout, activation)
+    grad, product = regions.gated_backward(gate_up, dout, activation)
+    return grad if out is None else out.copy_(grad), product
 
 
 def rotary(rows: Tensor, cosine: Tensor, sine: Tensor, num_rotated: int, num_heads: int) -> Tensor:

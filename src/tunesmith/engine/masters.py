@@ -1,0 +1,176 @@
+"""The trained weights of a network and their float32 masters (mixed precision with master weights, Micikevicius et al.
+2018, arXiv:1710.03740, section 3.1).
+
+The network computes in the device's fast type throughout. Gradients are added up and the optimiser works in float32, and
+the network gets the rounded masters after each update. Where a master is depends on what trains:
+
+- in float32 the network's weight is its own master;
+- else it is a copy, which suits few weights, and any optimiser;
+- or the network's bfloat16 weight is its upper half, and 16 more bits lie beside it (`engine/kernels/adamw.py`): half the
+  memory of a copy, and nothing to be handed to the network after an update.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tunesmith.engine.kernels.adamw import Halves, join, norm, split
+from tunesmith.engine.quantize import cast
+
+
+class TrainedWeights:
+    """The trained parameters of a network and their float32 masters, under the network's own names."""
+
+    def __init__(self, network: nn.Module, compute_dtype: torch.dtype, *, in_halves: bool = False) -> None:
+        """Take the masters from the network as it is (float32), then turn its weights into `compute_dtype`.
+
+        Args:
+            in_halves: keep masters as the network's weights and 16 more bits; for bfloat16 alone.
+        """
+        assert not in_halves or compute_dtype == torch.bfloat16, "halves are made for bfloat16"
+        self.parameters: dict[str, nn.Parameter] = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.in_halves = in_halves
+        self.low: dict[str, Tensor] = {}
+        """int16, of masters in halves."""
+        self.masters: dict[str, nn.Parameter] = {}
+        """float32, of the others."""
+        self.gradient_scale = 1.0
+        """What the gradients of masters in halves have to be multiplied by."""
+        self._gradients: dict[str, Tensor] = {}
+        if in_halves:
+            self._split()
+            _make_embeddings_sparse(network)
+        wide = {name: p.detach().float() for name, p in self.parameters.items() if not in_halves}
+        cast(network, compute_dtype)
+        for name, master in wide.items():
+            own = self.parameters[name]
+            self.masters[name] = own if own.dtype == torch.float32 else nn.Parameter(master)
+        for name, parameter in self.parameters.items():
+            if parameter is not self.masters.get(name):
+                parameter.register_post_accumulate_grad_hook(lambda p, name=name: self._take(name, p))
+
+    @torch.no_grad()
+    def _split(self) -> None:
+        """Tensor by tensor: the float32 weights go as the halves come."""
+        for name, parameter in self.parameters.items():
+            parameter.data, self.low[name] = split(parameter.detach().float())
+
+    def _take(self, name: str, parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        self.add_gradient(name, parameter.grad)
+        parameter.grad = None  # freed as soon as it is added: never two sets of gradients
+
+    def add_gradient(self, name: str, gradient: Tensor) -> None:
+        """Add up in float32; where masters are in halves, the gradient of a single micro-batch stays as it came."""
+        if self.in_halves:
+            so_far = self._gradients.get(name)
+            gradient = gradient.to_dense() if gradient.is_sparse else gradient
+            self._gradients[name] = gradient if so_far is None else so_far.float().add_(gradient)
+            return
+        master = self.masters[name]
+        if master.grad is None:
+            master.grad = gradient.float()
+        else:
+            master.grad += gradient
+
+    def take_gradients(self) -> Iterator[tuple[str, Tensor]]:
+        """Gradients of masters in halves, each handed over: its memory is free once the caller lets go of it."""
+        for name in self.parameters:
+            if name in self._gradients:
+                yield name, self._gradients.pop(name)
+
+    def clear_gradients(self) -> None:
+        self._gradients.clear()
+        self.gradient_scale = 1.0
+        for parameter in (*self.masters.values(), *self.parameters.values()):
+            parameter.grad = None
+
+    def clip_gradients(self, max_norm: float) -> float:
+        """Scale all gradients so that their common norm is at most `max_norm`, if that is not 0. Returns the norm before."""
+        limit = max_norm or math.inf
+        if not self.in_halves:
+            return float(nn.utils.clip_grad_norm_(self.masters.values(), limit))
+        found = norm(self._gradients.values())
+        self.gradient_scale = min(1.0, limit / (found + 1e-6))  # as torch does; applied when they are read
+        return found
+
+    def halves(self, name: str) -> Halves:
+        """The very memory of a master in halves."""
+        return Halves(self.parameters[name].detach(), self.low[name])
+
+    @property
+    def num_parameters(self) -> int:
+        return sum(p.numel() for p in self.parameters.values())
+
+    @property
+    def masters_bytes(self) -> int:
+        """What masters take beside the network's own weights."""
+        copies = (m for name, m in self.masters.items() if m is not self.parameters[name])
+        return sum(t.numel() * t.element_size() for t in (*copies, *self.low.values()))
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Give the network the masters' values."""
+        for name, master in self.masters.items():
+            if self.parameters[name] is not master:
+                self.parameters[name].copy_(master)
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Masters by name, in float32, for saving. Those in halves are put together when they are looked at, one by one."""
+        return _State(self)
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take masters back and give them to the network."""
+        assert state.keys() == self.parameters.keys(), "saved weights belong to other parameters"
+        for name, value in state.items():
+            if self.in_halves:
+                for part, new in zip(self.halves(name), split(value), strict=True):
+                    part.copy_(new)
+            else:
+                self.masters[name].copy_(value)
+        self.publish()
+
+    def load_from(self, file: Path) -> None:
+        self.load(load_file(file))
+
+    def save_to(self, file: Path) -> None:
+        """Write the masters as safetensors in float32, one by one: those in halves never exist together in float32."""
+        end, header = 0, {}
+        for name, parameter in self.parameters.items():
+            start, end = end, end + 4 * parameter.numel()
+            header[name] = {"dtype": "F32", "shape": list(parameter.shape), "data_offsets": [start, end]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)  # numbers begin at a multiple of 8 (https://github.com/huggingface/safetensors, Format)
+        with file.open("wb") as stream:
+            stream.write(len(text).to_bytes(8, "little") + text)
+            for master in self.state().values():
+                stream.write(master.cpu().reshape(-1).numpy().data)
+
+
+def _make_embeddings_sparse(network: nn.Module) -> None:
+    """Let embeddings hand on gradients of the rows that were used, not of all: most weights of a small model are there."""
+    for module in network.modules():
+        if isinstance(module, nn.Embedding):
+            module.sparse = True
+
+
+class _State(Mapping[str, Tensor]):
+    def __init__(self, weights: TrainedWeights) -> None:
+        self.weights = weights
+
+    def __getitem__(self, name: str) -> Tensor:
+        return join(self.weights.halves(name)) if self.weights.in_halves else self.weights.masters[name].detach()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.weights.parameters)
+
+    def __len__(self) -> int:
+        return len(self.weights.parameters)
