@@ -29,6 +29,8 @@ def test_chunked_equals_plain(
     monkeypatch: pytest.MonkeyPatch, has_bias: bool, scale: float, softcap: float | None, rows_per_chunk: int
 ) -> None:
     monkeypatch.setattr("tunesmith.engine.loss.CHUNK_BYTES", 4 * VOCABULARY * rows_per_chunk)
+    monkeypatch.setattr("tunesmith.engine.loss.TRAINING_CHUNK_SHARE", 0)
+    monkeypatch.setattr("tunesmith.engine.loss.VOCABULARY_PART", 4)
     torch.manual_seed(0)
     hidden, weight = torch.randn(ROWS, WIDTH, requires_grad=True), torch.randn(VOCABULARY, WIDTH, requires_grad=True)
     bias = torch.randn(VOCABULARY, requires_grad=True) if has_bias else None

@@ -88,6 +88,17 @@ def test_gradients_of_micro_batches_add_up_in_float32() -> None:
     assert float(dict(weights.take_gradients())["weight"]) == 264.0
 
 
+def test_rows_of_a_tied_embedding_are_added_to_the_heads_gradient_in_place() -> None:
+    network = make_network(tied=True)
+    weights = TrainedWeights(network, BF16, in_halves=True)
+    ids = torch.tensor([3, 3, 7])
+    heads: list[Tensor] = []
+    next(network.parameters()).register_post_accumulate_grad_hook(lambda _: heads.extend(weights._gradients.values()))
+    nn.functional.cross_entropy(network(ids).float(), ids).backward()
+    assert network[0].weight is network[2].weight
+    assert dict(weights.take_gradients())["0.weight"] is heads[0]
+
+
 @pytest.mark.parametrize("max_norm", [0.0, 0.01, 1e6])
 def test_clipping(pair: tuple[nn.Sequential, nn.Sequential, TrainedWeights, TrainedWeights], max_norm: float) -> None:
     whole, halved, masters, weights = pair

@@ -116,7 +116,25 @@ def test_without_the_library_it_is_one_sentence(tiny_llama: Path, monkeypatch: p
 def test_importing_the_engine_says_nothing_and_leaves_other_modules_alone() -> None:
     check = "import tunesmith.engine.adapters, sys; print('kernels' in sys.modules, 'bitsandbytes' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert (done.stdout.split(), done.stderr) == (["False", "True"], "")
+    assert (done.stdout.split(), done.stderr) == (["False", "False"], "")
+
+
+def test_adapters_on_plain_weights_do_without_the_library_and_four_bits_find_it_afterwards(wide_llama: Path) -> None:
+    """It brings torch's compiler along, which takes memory and seconds."""
+    check = f"""
+import sys, torch
+from pathlib import Path
+from tunesmith.config import LoraConfig
+from tunesmith.engine.adapters import add_lora
+from tunesmith.engine.loading import load_model
+folder, cpu, lora = Path({str(wide_llama)!r}), torch.device("cpu"), LoraConfig(rank=4, alpha=8)
+add_lora(load_model(folder, dtype=torch.bfloat16, device=cpu).network, lora, "x")
+print("bitsandbytes" in sys.modules)
+quantized = add_lora(load_model(folder, dtype=torch.bfloat16, device=cpu, quantize=True).network, lora, "x")
+print(type(quantized.get_base_model().model.layers[0].mlp.up_proj).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["False", "Linear4bit"], "")
 
 
 def test_cast_leaves_rotary_frequencies_alone(tiny_llama: Path) -> None:

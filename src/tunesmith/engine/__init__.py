@@ -1,5 +1,6 @@
 """Tokens to numbers: loading, adapters, packing, attention, loss, scoring, generation. Knows no user files."""
 
-from tunesmith.engine.quantize import import_bitsandbytes_offline
+from tunesmith.engine.quantize import without_bitsandbytes
 
-import_bitsandbytes_offline()  # before peft, which imports it wherever it is installed
+with without_bitsandbytes():  # which importing peft imports wherever it is installed
+    import peft  # noqa: F401

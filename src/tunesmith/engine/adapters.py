@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import LoraConfig
-from tunesmith.engine.quantize import cast
+from tunesmith.engine.quantize import cast, peft_for
 from tunesmith.engine.vocabulary import token_layers, write_trained
 from tunesmith.errors import ConfigError
 
@@ -48,7 +48,7 @@ def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str, 
         task_type="CAUSAL_LM",
         base_model_name_or_path=base_reference,
     )
-    with without_deprecations():
+    with without_deprecations(), peft_for(network):
         return peft.get_peft_model(network, settings, autocast_adapter_dtype=False)
 
 
@@ -79,7 +79,7 @@ def without_deprecations() -> Iterator[None]:
 
 def load_adapter(network: PreTrainedModel, adapter_dir: Path, *, trainable: bool = False) -> peft.PeftModel:
     """Put a saved adapter on the network, in the network's compute type; a trainable one in float32, for its masters."""
-    with without_deprecations():
+    with without_deprecations(), peft_for(network):
         adapted = peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=trainable)
     if not trainable:
         cast(adapted, network.dtype)

@@ -21,6 +21,11 @@ from tunesmith.engine.packing import Pack
 
 CHUNK_BYTES = 24 * 2**20
 """Most bytes of one chunk's logits. Half the rows make the products no slower."""
+TRAINING_CHUNK_SHARE = 2
+"""Of the output layer's own bytes, what one chunk's logits may take where that layer trains: as much as its gradient takes in
+float32, which is needed as soon as there are two chunks."""
+VOCABULARY_PART = 4096
+"""Rows of the output layer whose gradients of a further chunk exist at a time."""
 
 
 class Head(NamedTuple):
@@ -148,9 +153,10 @@ class _Gradients:
         if self.hidden is not None:
             torch.mm(grad_logits, weight, out=self.hidden[window])
         if self.needs[1]:
-            self.weight = _sum(self.weight, grad_logits.T @ hidden[window])
+            self.weight = _plus_product(self.weight, grad_logits, hidden[window])
         if self.needs[2]:
-            self.bias = _sum(self.bias, grad_logits.sum(0, dtype=torch.float32))
+            more = grad_logits.sum(0, dtype=torch.float32)
+            self.bias = more if self.bias is None else self.bias.add_(more)
 
     def finished(self, head: Head) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """In the parameters' own types; zero where there was no token."""
@@ -160,15 +166,26 @@ class _Gradients:
         return self.hidden, weight, torch.zeros_like(head.bias) if self.bias is None else self.bias.to(head.bias.dtype)
 
 
-def _sum(so_far: Tensor | None, more: Tensor) -> Tensor:
-    """The first chunk is often the only one, and stays as it is."""
-    return more if so_far is None else so_far.float().add_(more)
+def _plus_product(so_far: Tensor | None, grad_logits: Tensor, hidden: Tensor) -> Tensor:
+    """(V, E) `so_far` and grad_logits.T @ hidden. The first chunk is often the only one, and stays as it is."""
+    if so_far is None:
+        return grad_logits.T @ hidden
+    total = so_far.float()
+    for part, columns in zip(total.split(VOCABULARY_PART), grad_logits.split(VOCABULARY_PART, dim=1), strict=True):
+        part.add_(columns.T @ hidden)
+    return total
+
+
+def _rows_at_once(hidden: Tensor, head: Head, *, head_trains: bool) -> int:
+    """Of one chunk."""
+    most_bytes = max(CHUNK_BYTES, TRAINING_CHUNK_SHARE * head.weight.nbytes) if head_trains else CHUNK_BYTES
+    return max(1, most_bytes // (hidden.element_size() * head.weight.shape[0]))
 
 
 def _run_chunks(hidden: Tensor, head: Head, labels: Tensor, loss_weight: float | Tensor, grads: _Gradients) -> Tensor:
     """(M,) nats; adds each chunk's gradients, times `loss_weight` (one number, or one for each token), to `grads`."""
     nats = torch.empty(len(labels), dtype=torch.float32, device=hidden.device)
-    size = max(1, CHUNK_BYTES // (hidden.element_size() * head.weight.shape[0]))
+    size = _rows_at_once(hidden, head, head_trains=grads.needs[1])
     for start in range(0, len(labels), size):
         window = slice(start, start + size)
         logits, slope = _logits(hidden[window], head)

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from tunesmith.engine.kernels.adamw import Halves, join, norm, split
+from tunesmith.engine.kernels.adamw import CHUNK, Halves, join, norm, split
+from tunesmith.engine.owner import Owner
 from tunesmith.engine.quantize import cast
 
 
@@ -46,7 +49,7 @@ class TrainedWeights:
         self._gradients: dict[str, Tensor] = {}
         if in_halves:
             self._split()
-            _make_embeddings_sparse(network)
+            self._thin_embeddings(network)
         wide = {name: p.detach().float() for name, p in self.parameters.items() if not in_halves}
         cast(network, compute_dtype)
         for name, master in wide.items():
@@ -79,6 +82,31 @@ class TrainedWeights:
             master.grad = gradient.float()
         else:
             master.grad += gradient
+
+    def _thin_embeddings(self, network: nn.Module) -> None:
+        """Let embeddings that train hand on gradients of the rows that were used: most weights of a small model are there."""
+        users = [module for module in network.modules() if getattr(module, "weight", None) is not None]
+        for name, parameter in self.parameters.items():
+            layers = [module for module in users if module.weight is parameter]
+            for layer in layers:
+                if isinstance(layer, nn.Embedding):
+                    layer.sparse = True
+                    if len(layers) > 1:
+                        # A function, which is not copied when the network is.
+                        vars(layer)["forward"] = partial(_embed_apart, Owner(layer), self._rows_taker(name))
+
+    def _rows_taker(self, name: str) -> Callable[[Tensor], None]:
+        return lambda apart: self._add_rows(name, apart)
+
+    def _add_rows(self, name: str, apart: Tensor) -> None:
+        """Of an embedding, to what its other user, the output head, has given before: autograd would add them up in new memory."""
+        rows, apart.grad = apart.grad, None
+        assert rows is not None
+        so_far = self._gradients.get(name)
+        if so_far is None:
+            self._gradients[name] = rows.to_dense()
+        else:
+            so_far.add_(rows.to(so_far.dtype))
 
     def take_gradients(self) -> Iterator[tuple[str, Tensor]]:
         """Gradients of masters in halves, each handed over: its memory is free once the caller lets go of it."""
@@ -142,7 +170,7 @@ class TrainedWeights:
         self.load(load_file(file))
 
     def save_to(self, file: Path) -> None:
-        """Write the masters as safetensors in float32, one by one: those in halves never exist together in float32."""
+        """Write the masters as safetensors in float32, those in halves piece by piece: not even one exists whole in float32."""
         end, header = 0, {}
         for name, parameter in self.parameters.items():
             start, end = end, end + 4 * parameter.numel()
@@ -151,15 +179,32 @@ class TrainedWeights:
         text += b" " * (-len(text) % 8)  # numbers begin at a multiple of 8 (https://github.com/huggingface/safetensors, Format)
         with file.open("wb") as stream:
             stream.write(len(text).to_bytes(8, "little") + text)
-            for master in self.state().values():
-                stream.write(master.cpu().reshape(-1).numpy().data)
+            for piece in self._pieces():
+                stream.write(piece.cpu().reshape(-1).numpy().data)
+
+    def _pieces(self) -> Iterator[Tensor]:
+        """All masters in float32, in their order."""
+        if not self.in_halves:
+            yield from self.state().values()
+            return
+        for name in self.parameters:
+            high, low = (half.reshape(-1).split(CHUNK) for half in self.halves(name))
+            yield from (join(Halves(*piece)) for piece in zip(high, low, strict=True))
 
 
-def _make_embeddings_sparse(network: nn.Module) -> None:
-    """Let embeddings hand on gradients of the rows that were used, not of all: most weights of a small model are there."""
-    for module in network.modules():
-        if isinstance(module, nn.Embedding):
-            module.sparse = True
+def _embed_apart(owner: Owner, take_rows: Callable[[Tensor], None], *args: Any, **kwargs: Any) -> Tensor:
+    """The embedding's own forward, on a tensor that is its weight but gets a gradient of its own."""
+    layer: Any = owner()
+    shared = layer._parameters["weight"]
+    if not (torch.is_grad_enabled() and shared.requires_grad):
+        return type(layer).forward(layer, *args, **kwargs)  # type: ignore[no-any-return]
+    apart = shared.detach().requires_grad_()
+    apart.register_post_accumulate_grad_hook(take_rows)
+    layer._parameters["weight"] = apart
+    try:
+        return type(layer).forward(layer, *args, **kwargs)  # type: ignore[no-any-return]
+    finally:
+        layer._parameters["weight"] = shared
 
 
 class _State(Mapping[str, Tensor]):

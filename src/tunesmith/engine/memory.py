@@ -48,3 +48,22 @@ def give_back() -> None:
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+FREE_TOP_BYTES = 64 * 2**20
+"""What the heap may keep at its end."""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""mallopt(3)"""
+
+
+def give_back_blocks_from(least_bytes: int) -> None:
+    """From now on return blocks of such a size to the system when they are freed (glibc; elsewhere nothing happens). Call before training.
+
+    glibc by itself learns to cut such blocks out of its heap, where packs of ever other lengths leave holes that nothing fits
+    into. A user's own setting stays. Every new block's pages cost time when they are touched.
+    """
+    if "MALLOC_MMAP_THRESHOLD_" in os.environ or "glibc.malloc.mmap_threshold" in os.environ.get("GLIBC_TUNABLES", ""):
+        return
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, least_bytes)
+        libc.mallopt(M_TRIM_THRESHOLD, FREE_TOP_BYTES)

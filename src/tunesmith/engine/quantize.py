@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,32 @@ def import_bitsandbytes_offline() -> None:
         sys.modules.update(before)
 
 
+@contextmanager
+def without_bitsandbytes() -> Iterator[None]:
+    """Within the block it looks as if bitsandbytes were not installed, unless it is loaded already.
+
+    For peft, which imports it wherever it is installed, and with it torch's compiler: for a network with nothing in four bits
+    that is memory and seconds spent on nothing.
+    """
+    if "bitsandbytes" in sys.modules:
+        yield
+        return
+    sys.modules["bitsandbytes"] = None  # type: ignore[assignment]  # as if it were not there, for `import` and `find_spec`
+    try:
+        _ask_peft_again()
+        yield
+    finally:
+        del sys.modules["bitsandbytes"]
+        _ask_peft_again()
+
+
+def _ask_peft_again() -> None:
+    """Let peft forget whether bitsandbytes is installed."""
+    if peft := sys.modules.get("peft.import_utils"):
+        peft.is_bnb_available.cache_clear()
+        peft.is_bnb_4bit_available.cache_clear()
+
+
 def require_bitsandbytes() -> None:
     """Refuse four bits without the library.
 
@@ -68,8 +96,14 @@ def loading_options() -> dict[str, Any]:
     from transformers import BitsAndBytesConfig
 
     require_bitsandbytes()
+    import_bitsandbytes_offline()
     settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
     return {"quantization_config": settings, "device_map": {"": "cpu"}}
+
+
+def peft_for(network: nn.Module) -> AbstractContextManager[None]:
+    """Within the block peft may be asked to change the network: it finds bitsandbytes where the network is in four bits."""
+    return nullcontext() if is_quantized(network) else without_bitsandbytes()
 
 
 def is_quantized(network: nn.Module) -> bool:

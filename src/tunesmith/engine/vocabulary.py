@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tunesmith.engine.loading import LoadedModel, add_to_tokenizer
+from tunesmith.engine.quantize import peft_for
 from tunesmith.errors import ConfigError
 
 ROWS = ".trainable_tokens_delta."
@@ -65,7 +66,7 @@ def train_new_rows(network: PreTrainedModel, ids: Sequence[int]) -> None:
     """Make the rows of these tokens trainable by themselves, whatever else trains."""
     settings = peft.TrainableTokensConfig(token_indices=list(ids), target_modules=list(token_layers(network)), task_type="CAUSAL_LM")
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), peft_for(network):
         # The tied head follows: peft wraps it with the embedding's own rows.
         warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
         peft.inject_adapter_in_model(settings, network)

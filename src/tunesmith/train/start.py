@@ -16,6 +16,7 @@ from tunesmith.config import ADAPTER_METHODS, LoraConfig, TrainConfig
 from tunesmith.engine.adapters import add_lora, freeze_all_but_last, load_adapter
 from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model, weights_fingerprint
 from tunesmith.engine.masters import TrainedWeights
+from tunesmith.engine.memory import give_back_blocks_from
 from tunesmith.engine.merging import merge
 from tunesmith.engine.vocabulary import add_new_tokens, train_new_rows
 from tunesmith.errors import ConfigError
@@ -23,6 +24,12 @@ from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, is_run, open_run
 from tunesmith.train.optimizer import keeps_halves
 from tunesmith.tuned import base_directory, stored_renderer
+
+LARGE_BESIDE_ADAPTERS = 2**20
+"""Bytes of blocks that go back to the system when they are freed: the wider activations of some hundred tokens."""
+LARGE_BESIDE_GRADIENTS = 2**22
+"""The same where whole matrices train: their gradients would otherwise come and go page by page in every step, for a fifth of
+the time. Those of the embedding and the logits do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +132,7 @@ def load_start(start: Start, config: TrainConfig) -> LoadedModel:
     Raises:
         ConfigError: a new token is in the vocabulary already.
     """
+    give_back_blocks_from(LARGE_BESIDE_ADAPTERS if config.method in ADAPTER_METHODS else LARGE_BESIDE_GRADIENTS)
     quantize = (start.adapter_method or config.method) == "qlora"
     loaded = load_model(start.directory, dtype=_loading_dtype(config), device=torch.device("cpu"), quantize=quantize)
     add_new_tokens(loaded, config.new_tokens)
