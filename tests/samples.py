@@ -49,10 +49,14 @@ def random_examples(lengths: Sequence[int], vocabulary: int, seed: int = 0, shar
 COLOURS = ("red", "green", "blue")
 
 
+HELD_OUT = {"test_fraction": 0.0, "validation_fraction": 0.2, "near_threshold": 1.0, "seed": 136}
+"""A seed that holds out exactly a fifth of small sets. The questions of the tests are alike on purpose."""
+
+
 def prepare_qa(directory: Path, pairs: Sequence[tuple[str, str]], **settings: object) -> PreparedData:
-    """A prepared directory with these questions and answers."""
+    """A prepared directory with these questions and answers; of 40 questions 8 validate."""
     rows = [Row(values={"question": question, "answer": answer}, source=f"faq.csv:{i + 2}") for i, (question, answer) in enumerate(pairs)]
-    return prepare(None, directory, PrepareConfig(**{"test_fraction": 0.0, "validation_fraction": 0.2, **settings}), rows=rows)
+    return prepare(None, directory, PrepareConfig(**{**HELD_OUT, **settings}), rows=rows)
 
 
 def fixed_answer_pairs(count: int = 40) -> list[tuple[str, str]]:

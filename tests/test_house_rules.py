@@ -16,12 +16,13 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     {"types", "errors"},
-    {"files"},
+    {"files", "workers"},
     {"config", "assets", "runs"},
+    {"embeddings"},
     {"data", "render", "engine"},
     {"tuned"},
     {"train", "evaluate"},
-    {"analyze", "export", "serve"},
+    {"analyze", "export", "serve", "synthesize"},
     {"studio", "api", "demo"},
     {"cli", "__init__", "__main__"},
 )

@@ -37,6 +37,10 @@ DEFAULT_BETAS: Mapping[str, float] = {"dpo": 0.1, "kto": 0.1}
 """By objective: what Rafailov et al. 2023 (appendix B) train with, and Ethayarajh et al. 2024 mostly."""
 
 
+MOST_REPEATS = 100
+"""Of a source's examples in one epoch (`PrepareConfig.weights`)."""
+
+
 class Settings(BaseModel):
     """Base: frozen, unknown keys refused, the string under a field is its description."""
 
@@ -70,13 +74,43 @@ class PrepareConfig(Settings):
     """What to do about a row that cannot be used: stop with its place, or drop it and count it in the report."""
     encoding: str = "utf-8"
     """Of text files; a byte-order mark is tolerated."""
+    kind: str | None = None
+    """What the sources are, by an importer's name (`slack`, `faq`, `documents`, …); None recognises it."""
+    assistant: str | None = None
+    """In transcripts and tickets whose messages are the answers: names, separated by commas; None recognises them."""
     limit: int | None = Field(default=None, ge=1)
     """Use a seeded sample of this many rows; None uses all."""
+    group_key: str | None = None
+    """Column naming what an example must not be split apart from (a user, a thread, a document); None: what the reader knows."""
+    stratify_key: str | None = None
+    """Column whose values are to be in every split alike; `answer` where there is no such column means the answer itself."""
+    time_key: str | None = None
+    """Column holding a time; the newest examples are the test split, those before them the validation split."""
+    test_file: str | None = None
+    """A file, folder or hub data set that is the whole test split; whatever is nearly the same leaves the rest."""
+    like: str | None = None
+    """An earlier prepared directory whose examples, and what is nearly the same as they are, keep their side."""
+    near_threshold: float = Field(default=0.8, gt=0, le=1)
+    """Jaccard similarity from which two examples count as nearly the same and stay on one side; 1 counts equal prompts only."""
+    checks: Literal["default", "none"] = "default"
+    """Look for faults and measure leakage, or leave both to `tunesmith check`; what `drop` names is looked for in any case."""
+    drop: tuple[str, ...] = ()
+    """Names of the checks whose flagged examples are left out."""
+    fix: tuple[str, ...] = ()
+    """Names of the fixes to make."""
+    against: tuple[str, ...] = ()
+    """Local files or folders of benchmarks whose questions are looked for among the examples (`--drop benchmark-overlap`)."""
+    weights: Mapping[str, float] = Field(default_factory=dict)
+    """Source to how often its training examples are used: 2 twice, 0.5 a seeded half. Validation and test are untouched."""
 
     @model_validator(mode="after")
     def _leaves_something_to_train(self) -> PrepareConfig:
         if self.test_fraction + self.validation_fraction >= 1:
             raise ValueError("test_fraction and validation_fraction must leave examples to train on (sum below 1)")
+        if any(not 0 < weight <= MOST_REPEATS for weight in self.weights.values()):
+            raise ValueError(f"weights must be above 0 and at most {MOST_REPEATS}")
+        if sum(key is not None for key in (self.stratify_key, self.time_key, self.test_file)) > 1:
+            raise ValueError("stratify_key, time_key and test_file decide the test split in different ways: one of them at most")
         return self
 
 
@@ -245,6 +279,51 @@ class AnalyzeConfig(Settings):
     """Copies the prompt: this share of the completion's 4-grams stand in the prompt."""
     shown: int = Field(default=3, ge=1)
     """Failures shown in full for each group."""
+
+
+class SynthesizeConfig(Settings):
+    """New examples from a teacher."""
+
+    teacher: str | None = None
+    """The address of an OpenAI-compatible endpoint, or a model on this machine (a name, a folder, a run)."""
+    teacher_model: str | None = None
+    """The model's name at the endpoint."""
+    api_key_variable: str = "OPENAI_API_KEY"
+    """The environment variable that holds the endpoint's key; servers that want none get none."""
+    count: int = Field(default=100, ge=1)
+    """Stop when so many examples are kept."""
+    per_item: int = Field(default=3, ge=1, le=20)
+    """Examples to ask for in one request: of a passage, of a prompt."""
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    """Of the teacher's sampling."""
+    max_new_tokens: int = Field(default=1024, ge=16)
+    """Of one reply; a reply that is cut off is not used."""
+    seed: int = 0
+    """Decides what is asked in which order."""
+    concurrency: int = Field(default=4, ge=1, le=256)
+    """Requests under way at the same time."""
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    """Of one request."""
+    max_attempts: int = Field(default=5, ge=1)
+    """For one request, when the endpoint is busy, fails or does not answer; each wait is longer than the one before."""
+    budget_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens, prompts and replies together, that all requests may take; None sets no limit."""
+    budget_cost: float | None = Field(default=None, gt=0)
+    """Most that all requests may cost, by the two prices; None sets no limit."""
+    price_prompt: float = Field(default=0.0, ge=0)
+    """Of a million prompt tokens."""
+    price_completion: float = Field(default=0.0, ge=0)
+    """Of a million tokens of replies."""
+    max_similarity: float = Field(default=0.7, gt=0, le=1)
+    """For new tasks from seeds: ROUGE-L with any earlier instruction stays below this (Wang et al. 2023, arXiv:2212.10560)."""
+    verify: bool = False
+    """For documents: ask the teacher once more whether the passage says what the answer says, and keep what it confirms."""
+
+    @model_validator(mode="after")
+    def _has_prices_for_its_budget(self) -> SynthesizeConfig:
+        if self.budget_cost is not None and not (self.price_prompt or self.price_completion):
+            raise ValueError("a budget in money needs --price-prompt and --price-completion")
+        return self
 
 
 SettingsType = TypeVar("SettingsType", bound=Settings)

@@ -73,6 +73,7 @@ def test_white_space_before_a_digit_stays_whole(tiny_folder: Path) -> None:
 def test_progress_comes_as_sentences_not_bars(tiny_gguf: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from transformers.utils import logging
 
+    logging.enable_progress_bar()
     said: list[str] = []
     convert_gguf(tiny_gguf, tmp_path, on_progress=said.append)
     captured = capfd.readouterr()

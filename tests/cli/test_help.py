@@ -23,21 +23,37 @@ from tunesmith.config import (
     LoraConfig,
     PrepareConfig,
     Settings,
+    SynthesizeConfig,
     TrainConfig,
 )
 from tunesmith.train.plan import TOKENS_PER_MICRO_BATCH
 
-IN_ORDER = ["demo", "prepare", "preview", "estimate", "train", "generate", "evaluate", "analyze", "publish", "runs", "models"]
+IN_ORDER = [
+    "demo", "check", "prepare", "synthesize", "preview", "estimate", "train",
+    "generate", "evaluate", "analyze", "publish", "runs", "models",
+]  # fmt: skip
 HEAVY = {"torch", "transformers", "pydantic", "datasets", "rich", "numpy", "yaml", "peft"}
 
 FLAGS = {
     "demo": {"--out", "--epochs", "--json"},
+    "check": {
+        "--model", "--max-length", "--only", "--also", "--languages", "--near-threshold", "--against", "--embeddings",
+        "--prompt-key", "--completion-key", "--input-key", "--chosen-key", "--rejected-key", "--label-key",
+        "--encoding", "--kind", "--split", "--limit", "--html", "--fail-on", "--json",
+    },
     "prepare": {
         "--out", "--prompt-key", "--completion-key", "--input-key", "--chosen-key", "--rejected-key", "--label-key", "--template",
-        "--test-fraction", "--validation-fraction",
-        "--seed", "--limit", "--on-invalid", "--encoding", "--split", "--json",
+        "--encoding", "--kind", "--assistant", "--split", "--limit", "--weight", "--on-invalid", "--checks", "--drop", "--fix", "--against",
+        "--review",
+        "--review-all", "--test-fraction", "--validation-fraction", "--seed", "--group-key", "--near-threshold", "--stratify-key",
+        "--time-key", "--test-file", "--like", "--folds", "--json",
     },
-    "preview": {"--model", "--template", "--split", "--index", "--source", "--count", "--tokens", "--json"},
+    "synthesize": {
+        "--out", "--data", "--teacher", "--teacher-model", "--api-key-variable", "--temperature", "--max-new-tokens", "--concurrency",
+        "--timeout", "--max-attempts", "--count", "--per-item", "--budget-tokens", "--budget-cost", "--price-prompt", "--price-completion",
+        "--seed", "--scope", "--reply", "--groups", "--verify", "--max-similarity", "--prompt-template", "--completion-template", "--json",
+    },
+    "preview": {"--model", "--template", "--split", "--index", "--source", "--count", "--longest", "--tokens", "--json"},
     "train": {
         "--model", "--method", "--lora-rank", "--lora-alpha", "--lora-dropout", "--lora-targets", "--trainable-layers",
         "--rslora", "--dora", "--new-tokens",
@@ -91,6 +107,22 @@ DEFAULTS = {
     ("prepare", "rejected_key"): "recognised",
     ("prepare", "label_key"): "recognised",
     ("prepare", "limit"): "all",
+    ("prepare", "kind"): "recognised",
+    ("prepare", "assistant"): "recognised",
+    ("prepare", "weights"): "once",
+    ("prepare", "drop"): "nothing",
+    ("prepare", "fix"): "nothing",
+    ("prepare", "against"): "none",
+    ("prepare", "group_key"): "what the reader knows",
+    ("prepare", "stratify_key"): "none",
+    ("prepare", "time_key"): "none",
+    ("prepare", "test_file"): "none",
+    ("prepare", "like"): "none",
+    ("synthesize", "teacher"): "none",
+    ("synthesize", "verify"): "off",
+    ("synthesize", "teacher_model"): "none",
+    ("synthesize", "budget_tokens"): "no limit",
+    ("synthesize", "budget_cost"): "no limit",
     ("evaluate", "limit"): "all",
     ("generate", "max_prompt_tokens"): "what the context leaves",
     ("generate", "top_k"): "all",
@@ -103,6 +135,7 @@ SETTINGS: list[tuple[str, type[Settings], set[str]]] = [
     ("train", TrainConfig, {"model", "data", "lora"}),
     ("train", LoraConfig, set()),
     ("prepare", PrepareConfig, set()),
+    ("synthesize", SynthesizeConfig, set()),
     ("generate", GenerateConfig, set()),
     ("evaluate", EvaluateConfig, {"generation", "num_resamples", "right_threshold"}),
     ("analyze", AnalyzeConfig, set()),

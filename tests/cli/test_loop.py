@@ -27,7 +27,7 @@ def test_prepare(tunesmith: Tunesmith, tmp_path: Path) -> None:
     document = succeed(tunesmith("prepare", rows, "--out", "b", "--test-fraction", "0.5", "--seed", "3", "--json")).document
     assert document["directory"] == "b"
     assert document["settings"]["seed"] == 3
-    assert document["counts"]["test"] == 20
+    assert document["counts"]["test"] == 17
 
 
 def test_prepare_the_built_in_data(tunesmith: Tunesmith) -> None:
@@ -40,7 +40,7 @@ def test_preview(tunesmith: Tunesmith, finished: Workspace, tiny_llama: Path) ->
     result = succeed(tunesmith("preview", finished.data, "--model", tiny_llama, "--count", "2"))
     assert result.stdout.count("<|im_start|>assistant\n⟦") == 2
     assert result.stdout.count("<|im_end|>⟧") == 2
-    assert "train: 34 examples" in result.stdout
+    assert "train: 35 examples" in result.stdout
     assert "0 are over 256" in result.stdout
 
 
@@ -62,7 +62,7 @@ def test_preview_as_json(tunesmith: Tunesmith, finished: Workspace, tiny_llama: 
     words = ["preview", finished.data, "--model", tiny_llama, "--split", "test", "--index", "2", "--json"]
     document = succeed(tunesmith(*words)).document
     (example,) = document["examples"]
-    assert document["num_examples"] == 4
+    assert document["num_examples"] == 2
     assert len(example["token_ids"]) == len(example["supervised"])
     assert "".join(span["text"] for span in example["spans"] if span["supervised"]).endswith("<|im_end|>")
 

@@ -21,7 +21,7 @@ def test_pairs_in_columns_of_other_names(tunesmith: Tunesmith, tiny_llama: Path,
     assert chosen.startswith("votes.jsonl:8, chosen: ")
     assert "⟦7 is red.<|im_end|>⟧" in chosen
     assert "⟦7? Go away.<|im_end|>⟧" in rejected
-    assert "train: 17 preference pairs, " in rejected
+    assert "train: 18 preference pairs, " in rejected
     document = tunesmith("preview", "votes", "--model", tiny_llama, "--count", "1", "--json").document
     (example,) = document["examples"]
     assert (document["kind"], example["kind"]) == ("pair", "pair")

@@ -51,6 +51,7 @@ def test_prepares_without_a_single_remark(tmp_path: Path) -> None:
     assert prepared.summary() == (
         "read 450 rows from tunesmith_faq.jsonl: question -> prompt, answer -> completion (question/answer)\n"
         "kept 450\n"
-        "train 382, validation 23, test 45 (seed 0)"
+        "train 394, validation 18, test 38 (seed 0)\n"
+        "test against training: 0 of 38 prompts the same, 0 nearly the same; 4 share a run of 13 words, 0 most of their runs"
     )
     assert any(example.reference in REDIRECTIONS for example in prepared.test)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.columns import recognise
 from tunesmith.data.layouts import Layout
 from tunesmith.data.readers import rows_from_records
+from tunesmith.data.survey import MOST_CLASSES, Survey
 from tunesmith.errors import DataError
 
 
@@ -30,6 +33,7 @@ def refused(*columns: str, **keys: str) -> DataError:
         ("instruction response", "instruction -> prompt, response -> completion (instruction/response)", "prompt-completion"),
         ("instruction input output", "instruction + input -> prompt, output -> completion (Alpaca)", "prompt-completion"),
         ("instruction output", "instruction -> prompt, output -> completion (Alpaca without input)", "prompt-completion"),
+        ("ticket reply", "ticket -> prompt, reply -> completion (support tickets)", "prompt-completion"),
         ("input output", "input -> prompt, output -> completion (input/output)", "prompt-completion"),
         ("prompt completion", "prompt -> prompt, completion -> completion (prompt/completion)", "prompt-completion"),
         ("messages", "messages -> conversation (OpenAI messages)", "messages"),
@@ -79,12 +83,73 @@ def test_unknown_layout_lists_the_columns_and_the_option() -> None:
 
 
 def test_text_beside_an_unknown_column_is_not_taken_for_raw_text() -> None:
-    error = refused("text", "category")
+    error = refused("text", "mood")
     assert "as raw text, or as prompts whose completion is another column" in error.found
     assert "`--completion-key text`" in error.remedy
-    assert layout_of("text", "category", completion_key="text").kind == "text"
-    named = layout_of("text", "category", prompt_key="text", completion_key="category")
-    assert str(named) == "text -> prompt, category -> completion (as named)"
+    assert layout_of("text", "mood", completion_key="text").kind == "text"
+    named = layout_of("text", "mood", prompt_key="text", completion_key="mood")
+    assert str(named) == "text -> prompt, mood -> completion (as named)"
+
+
+BANKING = [("I am still waiting on my card?", "card_arrival"), ("Where is it?", "card_arrival"), ("It is gone!", "lost_card")]
+
+
+@pytest.mark.parametrize("column", ["category", "label", "Intent", "class"])
+def test_texts_with_names_of_classes(column: str) -> None:
+    rows = rows_from_records([{"id": 1, "text": text, column: name} for text, name in BANKING])
+    layout = recognise(rows, PrepareConfig())
+    assert str(layout) == f"text -> prompt, {column} -> completion (classification)"
+    assert layout.unused == ("id",)
+    assert recognise(rows, PrepareConfig(completion_key="text")).kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("texts", "classes"),
+    [
+        (["a"] * 40, [f"name {number}" for number in range(40)]),  # every name once
+        (["a"], ["x" * 200]),
+        (["a", "b"], [True, False]),
+        (["a", "b"], ["yes", "no"]),
+        (["a " * 5_000], ["news"]),  # a document and its kind
+    ],
+)
+def test_what_may_be_no_classes_stays_a_question(texts: list[str], classes: list[Any]) -> None:
+    records = [{"text": text, "category": name} for text, name in zip(texts, classes, strict=True)]
+    with pytest.raises(DataError, match="can be read as raw text, or as prompts"):
+        recognise(rows_from_records(records), PrepareConfig())
+
+
+@pytest.mark.parametrize("numbers", [[0, 1, 76], ["0", "1", "76"]])
+def test_numbers_of_classes_are_refused(numbers: list[Any]) -> None:
+    with pytest.raises(DataError, match="the column label holds numbers of classes") as caught:
+        recognise(rows_from_records([{"text": "a", "label": number} for number in numbers]), PrepareConfig())
+    assert caught.value.remedy == "write the names in it"
+
+
+def test_a_question_without_its_choices_is_refused() -> None:
+    rows = rows_from_records([{"question": "Which?", "choices": ["this", "that"], "answer": "A"}])
+    with pytest.raises(DataError, match="the column choices holds the choices of a question, which the prompt would lack"):
+        recognise(rows, PrepareConfig())
+    assert recognise(rows, PrepareConfig(prompt_key="question", completion_key="answer")).completion == "answer"
+
+
+def test_weights_of_messages_are_said() -> None:
+    answers = [{"role": "assistant", "content": "Hello.", "weight": 1}, {"role": "assistant", "content": "What?", "weight": 0}]
+    rows = rows_from_records([{"messages": [{"role": "user", "content": "Hi?"}, answer], "tools": []} for answer in answers])
+    assert recognise(rows[:1], PrepareConfig()).note == ""
+    layout = recognise(rows, PrepareConfig())
+    assert layout.note == "some messages have weight 0, which is not looked at: every answer is an answer to learn"
+    assert layout.unused == ("tools",)
+
+
+def test_rows_are_gone_through_once() -> None:
+    survey = Survey()
+    for row in rows_from_records([{"text": text, "category": name} for text, name in BANKING * 1_000]):
+        survey.add(row)
+    assert recognise(survey, PrepareConfig()) == recognise(iter(rows_from_records([{"text": "a", "category": "b"}])), PrepareConfig())
+    many = Survey.of(rows_from_records([{"text": "a", "category": f"name {number}"} for number in range(3_000)]))
+    assert len(many.distinct("category")) == MOST_CLASSES + 1
+    assert not many.has_classes("category")
 
 
 def test_keys_win() -> None:

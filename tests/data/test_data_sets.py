@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.data.readers import read_rows, read_source
+from tunesmith.data.hub import Choice, read_hub
+from tunesmith.data.readers import read_rows
+from tunesmith.data.sources import open_sources
 from tunesmith.errors import DataError
 
 
@@ -34,8 +36,8 @@ def configured(tmp_path: Path) -> Path:
 def test_files_named_by_split_give_train_and_say_so(tmp_path: Path) -> None:
     json_lines(tmp_path / "faqs" / "train.jsonl", "How?", "Why?")
     json_lines(tmp_path / "faqs" / "test.jsonl", "When?")
-    source = read_source(tmp_path / "faqs")
-    assert [(row.values["question"], row.source) for row in source.rows] == [("How?", "faqs/train#1"), ("Why?", "faqs/train#2")]
+    (source,) = open_sources([tmp_path / "faqs"])
+    assert [(row.values["question"], row.source) for row in source.read()] == [("How?", "faqs/train#1"), ("Why?", "faqs/train#2")]
     assert source.note == "took the split train of train, test"
     assert [row.source for row in read_rows(tmp_path / "faqs", split="test")] == ["faqs/test#1"]
 
@@ -72,19 +74,28 @@ def test_saved_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected no choice of split"):
         read_rows(tmp_path / "one", split="train")
     datasets.DatasetDict({"train": one, "test": one}).save_to_disk(str(tmp_path / "two"))
-    source = read_source(tmp_path / "two")
+    (source,) = open_sources([tmp_path / "two"])
     assert (source.label, source.note) == ("two/train", "took the split train of train, test")
 
 
 def test_folder_without_data(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: the folder cannot be read \(The directory at .* doesn't contain any data files"):
+    with pytest.raises(DataError, match=r"empty: there is no file in it"):
         read_rows(tmp_path / "empty")
 
 
-def test_folder_of_unlike_files_says_what_differs(tmp_path: Path) -> None:
+def test_folder_of_unlike_files_is_read_file_by_file(tmp_path: Path) -> None:
     json_lines(tmp_path / "faqs" / "a.jsonl", "How?")
     (tmp_path / "faqs" / "b.jsonl").write_text('{"left": 1}\n')
+    assert [(row.source, "left" in row.values) for row in read_rows(tmp_path / "faqs")] == [
+        ("faqs/a.jsonl:1", False),
+        ("faqs/b.jsonl:1", True),
+    ]
+
+
+def test_unlike_files_of_a_split_say_what_differs(tmp_path: Path) -> None:
+    json_lines(tmp_path / "faqs" / "train-a.jsonl", "How?")
+    (tmp_path / "faqs" / "train-b.jsonl").write_text('{"left": 1}\n')
     with pytest.raises(DataError, match=r"faqs: the folder cannot be read .*left.*column names don't match"):
         read_rows(tmp_path / "faqs")
 
@@ -97,7 +108,36 @@ def test_prepared_directory_is_not_prepared_again(tmp_path: Path) -> None:
 
 
 def test_real_parquet_folder(shared_data: Path) -> None:
-    source = read_source(f"{shared_data / 'eval' / 'ai2_arc'}:ARC-Easy")
-    assert (source.label, len(source.rows)) == ("ai2_arc:ARC-Easy/train", 2251)
+    (source,) = open_sources([f"{shared_data / 'eval' / 'ai2_arc'}:ARC-Easy"])
+    assert (source.label, len(list(source.read()))) == ("ai2_arc:ARC-Easy/train", 2251)
     with pytest.raises(DataError, match="one of ARC-Easy, ARC-Challenge"):
         read_rows(shared_data / "eval" / "ai2_arc")
+
+
+def test_class_numbers_become_names(tmp_path: Path) -> None:
+    import datasets
+
+    classes = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["card_arrival", "card_lost"])})
+    rows = {"text": ["Where is it?", "Gone!", "?"], "label": [0, 1, -1]}
+    datasets.Dataset.from_dict(rows, features=classes).save_to_disk(str(tmp_path / "intents"))
+    assert [row.values["label"] for row in read_rows(tmp_path / "intents")] == ["card_arrival", "card_lost", None]
+
+
+def test_a_limit_draws_a_seeded_sample_from_the_stream(tmp_path: Path) -> None:
+    """The function that reads the hub, given a folder in the hub's layout: the datasets library treats both alike."""
+    json_lines(tmp_path / "faqs" / "train.jsonl", *(f"question {number}" for number in range(200)))
+
+    def sample(seed: int) -> list[str]:
+        found = read_hub(str(tmp_path / "faqs"), None, Choice(limit=20, seed=seed))
+        assert (found.label, found.note) == (
+            f"{tmp_path / 'faqs'}/train",
+            f"a sample of at most 20 rows drawn from its stream (seed {seed})",
+        )
+        assert len(list(found.records())) == 20
+        return [record["question"] for record in found.records()]
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+    assert len(set(sample(1))) == 20
+    everything = read_hub(str(tmp_path / "faqs"), None, Choice())
+    assert (everything.note, len(list(everything.records()))) == ("", 200)

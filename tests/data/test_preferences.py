@@ -146,7 +146,8 @@ class TestColumns:
         assert (str(layout), layout.unused) == ("question -> prompt, answer -> completion (question/answer)", ("label",))
 
     def test_texts_with_classes_stay_a_question(self) -> None:
-        assert "can be read as raw text, or as prompts" in refused({"text": "My card is lost", "label": 1}).found
+        assert "holds numbers of classes" in refused({"text": "My card is lost", "label": 1}).found
+        assert "can be read as raw text, or as prompts" in refused({"text": "My card is lost", "label": True}).found
         named = words_of({"text": "My card is lost", "label": 1}, prompt_key="text", completion_key="label")
         assert named == "text -> prompt, label -> completion (as named)"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,20 @@ def read(path: Path) -> Any:
 def test_five_files_and_what_they_say(tmp_path: Path, faq: Path) -> None:
     prepared = prepare([faq], tmp_path / "out", CONFIG)
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
-        "manifest.json", "report.json", "test.jsonl", "train.jsonl", "validation.jsonl",
+        "changed.jsonl", "manifest.json", "removed.jsonl", "report.html", "report.json", "test.jsonl", "train.jsonl", "validation.jsonl",
     ]  # fmt: skip
-    assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (34, 2, 4)
+    assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (32, 2, 6)
     assert prepared.template == "auto"
     assert prepared.summary() == (
         "read 40 rows from faq.jsonl: question -> prompt, answer -> completion (question/answer)\n"
         "kept 40\n"
-        "train 34, validation 2, test 4 (seed 123)"
+        "train 32, validation 2, test 6 (seed 123)\n"
+        "test against training: 0 of 6 prompts the same, 0 nearly the same; 0 share a run of 13 words, 0 most of their runs"
     )
     manifest = read(tmp_path / "out" / "manifest.json")
     assert manifest == prepared.manifest
     assert manifest["schema_version"] == 1
-    assert manifest["settings"] == CONFIG.model_dump()
+    assert manifest["settings"] == CONFIG.model_dump(mode="json")
     assert manifest["sources"][0]["sha256"] == hashlib.sha256(faq.read_bytes()).hexdigest()
     assert manifest["sources"][0]["bytes"] == faq.stat().st_size
     for name in ("train", "validation", "test"):
@@ -75,8 +77,8 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
     prepared = prepare([json_lines(tmp_path / "faq.jsonl", rows)], tmp_path / "out", config)
     report = read(tmp_path / "out" / "report.json")
     assert report["counts"] == {
-        "rows_read": 37, "rows_not_sampled": 0, "rows_dropped": 4, "duplicates_removed": 1, "examples_kept": 32,
-        "train": 27, "validation": 2, "test": 3,
+        "rows_read": 37, "rows_not_sampled": 0, "rows_dropped": 4, "duplicates_removed": 1, "examples_removed": 0,
+        "examples_changed": 0, "examples_kept": 32, "train": 30, "validation": 1, "test": 1,
     }  # fmt: skip
     assert [(one["problem"], one["count"]) for one in report["dropped"]] == [
         ("empty completion", 2), ("completion is not a string", 1), ("blank row", 1),
@@ -84,12 +86,20 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
     assert report["dropped"][0]["rows"][1] == {"source": "faq.jsonl:35", "detail": "the completion (column 'answer') is empty"}
     assert report["duplicates"] == [{"source": "faq.jsonl:32", "duplicate_of": "faq.jsonl:1"}]
     assert report["empty_prompts"] == ["faq.jsonl:37"]
+    removed = [json.loads(line) for line in (tmp_path / "out" / "removed.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(one["source"], one["reason"]) for one in removed] == [
+        ("faq.jsonl:33", "empty completion"),
+        ("faq.jsonl:34", "completion is not a string"),
+        ("faq.jsonl:35", "empty completion"),
+        ("faq.jsonl:36", "blank row"),
+        ("faq.jsonl:32", "exact duplicate"),
+    ]
     assert "1 example has an empty prompt" in report["notes"]
     lines = prepared.summary().splitlines()
     assert lines[1] == (
         "kept 32, removed 1 exact duplicate, dropped 4 rows (2 empty completion, 1 completion is not a string, 1 blank row)"
     )
-    everyone = prepared.train + prepared.validation + prepared.test
+    everyone = (*prepared.train, *prepared.validation, *prepared.test)
     assert len({one.source for one in everyone}) == 32
     placed = {name: {one.source for one in getattr(prepared, name)} for name in ("train", "validation", "test")}
     assert any({"faq.jsonl:3", "faq.jsonl:31"} <= sources for sources in placed.values()), "one prompt on two sides"
@@ -120,7 +130,7 @@ def test_several_sources_each_with_its_layout(tmp_path: Path) -> None:
     assert sources == [one.as_posix(), two.as_posix(), "frame"], "files of the same name are told apart by their folders"
     assert prepared.manifest["layout"].count(";") == 2
     assert f"note: {two.as_posix()}: not used: id" in prepared.summary()
-    assert len(prepared.train + prepared.validation + prepared.test) == 11
+    assert len((*prepared.train, *prepared.validation, *prepared.test)) == 11
 
 
 def test_rows_alone(tmp_path: Path) -> None:
@@ -162,15 +172,15 @@ def test_a_crash_while_writing_leaves_nothing(tmp_path: Path, faq: Path, monkeyp
     module = importlib.import_module("tunesmith.data.prepare")
 
     def failing(writer):
-        def write(path: Path, value: Any) -> None:
+        def write(path: Path, value: Any) -> Any:
             if path.name == fails_at:
                 raise OSError(28, "No space left on device")
-            writer(path, value)
+            return writer(path, value)
 
         return write
 
     monkeypatch.setattr(module, "write_json", failing(module.write_json))
-    monkeypatch.setattr(module, "write_json_lines", failing(module.write_json_lines))
+    monkeypatch.setattr(module, "write_lines", failing(module.write_lines))
     with pytest.raises(DataError, match=r"it cannot be written \(No space left on device\)"):
         prepare([faq], tmp_path / "deep" / "out", CONFIG)
     assert list((tmp_path / "deep").iterdir()) == []
@@ -198,3 +208,48 @@ def test_split_of_a_data_set(tmp_path: Path) -> None:
     prepared = prepare(tmp_path / "faqs", tmp_path / "out", CONFIG)
     assert "note: faqs/train: took the split train of train, test" in prepared.summary()
     assert prepare([tmp_path / "faqs"], tmp_path / "two", CONFIG, split="test").manifest["counts"]["rows_read"] == 11
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path, faq: Path) -> None:
+    import subprocess
+    import sys
+
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    abandoned = tmp_path / f".out.partial-{ended.pid}"
+    running, other = tmp_path / f".out.partial-{os.getppid()}", tmp_path / f".other.partial-{ended.pid}"
+    for folder in (abandoned, running, other):
+        folder.mkdir()
+        (folder / "examples.spool").write_text("half a line")
+    prepare([faq], tmp_path / "out", CONFIG)
+    assert not abandoned.exists()
+    assert running.exists(), "somebody is at work there"
+    assert other.exists()
+
+
+def test_without_checks_the_split_is_the_same_and_nothing_is_said(tmp_path: Path) -> None:
+    many = json_lines(tmp_path / "faq.jsonl", records(60))
+    checked = prepare([many], tmp_path / "checked", PrepareConfig())
+    plain = prepare([many], tmp_path / "plain", PrepareConfig(checks="none"))
+    assert plain.fingerprint == checked.fingerprint
+    assert checked.findings()
+    assert not plain.findings()
+    assert not any("test against training" in line for line in plain.manifest["summary"])
+    dropped = prepare([many], tmp_path / "dropped", PrepareConfig(checks="none", drop=("near-duplicates",), near_threshold=0.5))
+    assert [finding["check"] for finding in dropped.findings()] in ([], ["near-duplicates"])
+
+
+def test_many_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunesmith import workers
+    from tunesmith.data import gather
+
+    monkeypatch.setattr(workers, "SECONDS_AT_HOME", -1.0)
+    monkeypatch.setattr(gather, "ROWS_AT_ONCE", 50)
+    rows = [*records(400), *records(30), {"question": "a", "answer": ""}, {"question": "b", "answer": "donâ€™t"}]
+    many = json_lines(tmp_path / "faq.jsonl", rows)
+    config = PrepareConfig(on_invalid="drop", fix=("mojibake",))
+    one = prepare([many], tmp_path / "one", config, processes=1)
+    two = prepare([many], tmp_path / "two", config, processes=2)
+    assert one.fingerprint == two.fingerprint
+    for name in ("removed.jsonl", "changed.jsonl"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

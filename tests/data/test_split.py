@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -43,7 +44,7 @@ def test_duplicate_raw_text() -> None:
     assert [one.source for one in remove_duplicates(texts).examples] == ["b:0", "b:2"]
 
 
-GOLDEN_TEST = [2, 20]
+GOLDEN_TEST = [20]
 GOLDEN_VALIDATION = [15]
 
 
@@ -61,25 +62,31 @@ def test_golden_split() -> None:
     [
         (1, 0.1, 0.05, (1, 0, 0)),
         (2, 0.1, 0.05, (2, 0, 0)),
-        (3, 0.1, 0.05, (2, 0, 1)),
-        (9, 0.1, 0.05, (8, 0, 1)),
-        (10, 0.1, 0.05, (8, 1, 1)),
-        (10, 0.0, 0.05, (9, 1, 0)),
-        (10, 0.1, 0.0, (9, 0, 1)),
         (10, 0.0, 0.0, (10, 0, 0)),
-        (15, 0.1, 0.1, (11, 2, 2)),
-        (100, 0.1, 0.05, (85, 5, 10)),
-        (1391, 0.1, 0.05, (1182, 70, 139)),
+        (2000, 0.1, 0.0, (1800, 0, 200)),
+        (2000, 0.0, 0.1, (1800, 200, 0)),
+        (2000, 0.1, 0.05, (1700, 100, 200)),
     ],
 )
 def test_sizes(count: int, test_fraction: float, validation_fraction: float, sizes: tuple[int, int, int]) -> None:
     splits = split_examples(numbered(count), test_fraction, validation_fraction, seed=0)
-    assert (len(splits.train), len(splits.validation), len(splits.test)) == sizes
+    expected = zip((len(splits.train), len(splits.validation), len(splits.test)), sizes, strict=True)
+    assert all(abs(size - wanted) <= 4 * math.sqrt(wanted if 0 < wanted < count else 0) for size, wanted in expected), splits
+
+
+def test_small_sets_have_a_test_example_and_then_a_validation_example() -> None:
+    for seed in range(30):
+        assert split_examples(numbered(3), 0.1, 0.05, seed).test
+        ten = split_examples(numbered(10), 0.1, 0.05, seed)
+        assert ten.validation
+        assert ten.test
+        four = split_examples(numbered(4), 0.4, 0.5, seed)
+        assert four.train
+        assert four.validation
+        assert four.test
 
 
 def test_train_is_never_empty() -> None:
-    with pytest.raises(DataError, match="nothing is left to train on: 2 examples with 2 different prompts"):
-        split_examples(numbered(2), 0.9, 0.05, seed=0)
     with pytest.raises(DataError, match="5 examples with 1 different prompts"):
         split_examples([example(number, "same", str(number)) for number in range(5)], 0.1, 0.0, seed=0)
     with pytest.raises(DataError, match="nothing is left"):
@@ -96,8 +103,17 @@ def test_a_group_larger_than_what_is_wanted_goes_to_train() -> None:
     examples = [example(number, "popular" if number < 20 else f"prompt {number}", str(number)) for number in range(40)]
     for seed in range(20):
         splits = split_examples(examples, 0.1, 0.05, seed)
-        assert (len(splits.train), len(splits.validation), len(splits.test)) == (34, 2, 4)
-        assert len({one.group for one in splits.train}) == 15
+        assert {number for number in sources(splits.train) if number < 20} == set(range(20))
+
+
+@given(st.integers(10, 300), st.integers(0, 300), st.integers(), st.sampled_from([0.1, 0.3]))
+def test_an_example_keeps_its_side_when_rows_are_added(count: int, added: int, seed: int, fraction: float) -> None:
+    before = split_examples(numbered(count), fraction, fraction, seed)
+    after = split_examples(numbered(count + added), fraction, fraction, seed)
+    for name in ("test", "validation"):
+        kept = set(sources(getattr(before, name))) <= set(sources(getattr(after, name)))
+        # A single one may have stood in for what no hash chose.
+        assert kept or len(getattr(before, name)) == 1, name
 
 
 groupings = st.lists(st.integers(0, 12), min_size=13, max_size=60)
@@ -110,7 +126,7 @@ def test_laws(groups: list[int], test_fraction: float, validation_fraction: floa
     try:
         splits = split_examples(examples, test_fraction, validation_fraction, seed)
     except DataError:
-        assert len(set(groups)) <= 3
+        assert len(set(groups)) <= 2
         return
     parts = (splits.train, splits.validation, splits.test)
     assert sorted(sources(splits.train + splits.validation + splits.test)) == list(range(len(examples)))

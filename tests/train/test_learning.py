@@ -75,7 +75,7 @@ def test_a_full_runs_folder_is_the_trained_network(settings: Settings, tmp_path:
 
 def test_the_best_weights_are_restored(settings: Settings, faq: Path, tmp_path: Path) -> None:
     """A learning rate that ruins the model after a good start: the saved one is the best one, not the last."""
-    config = settings(method="full", learning_rate=0.02, schedule="constant", warmup_fraction=0.0, epochs=20, evaluate_every=1, patience=3)
+    config = settings(method="full", learning_rate=0.05, schedule="constant", warmup_fraction=0.0, epochs=20, evaluate_every=1, patience=3)
     observer = Recording()
     run = train(config, runs_dir=tmp_path, observer=observer)
     manifest = run.manifest()

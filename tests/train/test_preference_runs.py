@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.samples import COLOURS
+from tests.samples import COLOURS, HELD_OUT
 from tests.train.helpers import StopAt, Stopped, assert_equal_runs, assert_nothing_half_written, contents
 from tests.train.test_resume import start_subject, wait_until
 from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, TrainConfig
@@ -48,7 +48,7 @@ def questions() -> list[tuple[str, str, str]]:
 
 def prepared(directory: Path, rows: list[dict[str, Any]]) -> Path:
     located = [Row(values=values, source=f"faq.csv:{i + 2}") for i, values in enumerate(rows)]
-    prepare(None, directory, PrepareConfig(test_fraction=0.0, validation_fraction=0.2), rows=located)
+    prepare(None, directory, PrepareConfig(**HELD_OUT), rows=located)
     return directory
 
 

@@ -13,15 +13,19 @@ from tunesmith.assets.cache import cache_dir
 from tunesmith.assets.catalog import NAMED_MODELS, NamedModel, Terms, Wheel
 from tunesmith.assets.convert import convert_gguf
 from tunesmith.assets.resolve import DEFAULT_SOURCES, ResolvedModel, Sources, resolve_model
+from tunesmith.assets.sentence_models import DEFAULT_SENTENCE_MODEL, SENTENCE_MODELS, SentenceModel, resolve_sentence_model
 from tunesmith.assets.status import ModelStatus, list_models
 from tunesmith.assets.terms import accept_terms, terms_text
 
 __all__ = [
+    "DEFAULT_SENTENCE_MODEL",
     "DEFAULT_SOURCES",
     "NAMED_MODELS",
+    "SENTENCE_MODELS",
     "ModelStatus",
     "NamedModel",
     "ResolvedModel",
+    "SentenceModel",
     "Sources",
     "Terms",
     "Wheel",
@@ -30,5 +34,6 @@ __all__ = [
     "convert_gguf",
     "list_models",
     "resolve_model",
+    "resolve_sentence_model",
     "terms_text",
 ]

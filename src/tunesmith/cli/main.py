@@ -11,6 +11,7 @@ errors. A verb's module is imported when the verb is used, and itself imports wh
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import sys
 import warnings
@@ -26,7 +27,9 @@ from tunesmith.errors import ConfigError, TrainingInterrupted, TunesmithError
 
 VERBS = {
     "demo": "The whole loop on the built-in data set, in a few minutes.",
+    "check": "Say what is wrong with your files, and what would repair it.",
     "prepare": "Turn your files into a checked and split data set.",
+    "synthesize": "Make new examples from documents, seeds, or the examples there are.",
     "preview": "See what the model will see, the tokens it learns from coloured.",
     "estimate": "Measure how long a training run takes and how much memory it needs.",
     "train": "Tune a model on a prepared data set.",
@@ -97,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make_streams_tolerant()
     if not sys.warnoptions:  # unless asked for with -W: peft's and transformers' warnings are about their use, which is ours
         warnings.simplefilter("ignore")
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of faster kernels that could be fetched
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         code = _run_and_complain(sys.argv[1:] if arguments is None else arguments)

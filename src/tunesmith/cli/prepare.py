@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
 from tunesmith.cli.options import Json
 from tunesmith.cli.terminal import print_json, suggest
+from tunesmith.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tunesmith.data.prepared import PreparedData
 
 BUILTIN = "tunesmith-faq"
-COLUMNS, SPLITTING = "Columns and template", "Splitting"
+COLUMNS, READING, REPAIR, SPLITTING = "Columns and template", "Reading", "Repair", "Splitting"
+MOST_FINDINGS = 10
+"""Of the checks, shown on the screen; the report has all."""
 
 
 def prepare(
@@ -20,7 +27,8 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="FILES...",
-            help="JSON Lines, JSON, CSV, TSV, Parquet or text files, data set folders, hub ids `owner/name`, "
+            help="JSON Lines, JSON, CSV, TSV, Parquet or text files, exports of chats, pages and documents (see --kind), "
+            "data set folders, hub ids `owner/name`, "
             "or `tunesmith-faq`, the data set that ships with tunesmith.",
         ),
     ] = None,
@@ -65,6 +73,92 @@ def prepare(
             rich_help_panel=COLUMNS,
         ),
     ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Encoding of text files. [default: utf-8]", rich_help_panel=READING)
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What the files are: slack, chat, transcript, support, faq, documents, pdf, docx. [default: recognised]",
+            rich_help_panel=READING,
+        ),
+    ] = None,
+    assistant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Whose messages are the answers, in transcripts and tickets. [default: recognised]",
+            rich_help_panel=READING,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Which split of a data set folder or hub data set to read. [default: the only one, or train]",
+            rich_help_panel=READING,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Use a seeded sample of this many rows. [default: all]", rich_help_panel=READING)
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weight",
+            metavar="SOURCE=W",
+            help="Use a source's training examples W times, 0.5 a seeded half of them; may be given again. [default: once]",
+            rich_help_panel=READING,
+        ),
+    ] = None,
+    on_invalid: Annotated[
+        Literal["stop", "drop"] | None,
+        typer.Option(help="A row that cannot be used: stop at it, or drop it and count it. [default: stop]", rich_help_panel=REPAIR),
+    ] = None,
+    checks: Annotated[
+        Literal["default", "none"] | None,
+        typer.Option(
+            help="Look for faults and leaks, or leave that to `tunesmith check`. [default: default]",
+            rich_help_panel=REPAIR,
+        ),
+    ] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Leave out what these checks flag, such as near-duplicates,empty-answer. [default: nothing]",
+            rich_help_panel=REPAIR,
+        ),
+    ] = None,
+    fix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Put right: control-characters, mojibake, template-residue, pii. [default: nothing]",
+            rich_help_panel=REPAIR,
+        ),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH",
+            help="Look for the questions of benchmarks in this file or folder, laid out as on the hub; may come again. [default: none]",
+            rich_help_panel=REPAIR,
+        ),
+    ] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A table (.csv, .jsonl) to keep, edit or drop examples by: written if there is none, else carried out.",
+            rich_help_panel=REPAIR,
+        ),
+    ] = None,
+    review_all: Annotated[
+        bool,
+        typer.Option("--review-all", help="Put all examples into a new review table, not the flagged ones alone.", rich_help_panel=REPAIR),
+    ] = False,
     test_fraction: Annotated[
         float | None,
         typer.Option(metavar="X", help="Share held out for evaluation, never trained on. [default: 0.1]", rich_help_panel=SPLITTING),
@@ -76,17 +170,53 @@ def prepare(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Decides which examples are held out. [default: 0]", rich_help_panel=SPLITTING)
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(metavar="N", help="Use a seeded sample of this many rows. [default: all]", rich_help_panel=SPLITTING)
-    ] = None,
-    on_invalid: Annotated[
-        Literal["stop", "drop"] | None,
-        typer.Option(help="A row that cannot be used: stop at it, or drop it and count it. [default: stop]"),
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Encoding of text files. [default: utf-8]")] = None,
-    split: Annotated[
+    group_key: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which split of a data set folder or hub data set to read. [default: the only one, or train]"),
+        typer.Option(
+            metavar="COLUMN",
+            help="What must not be on two sides: a user, a thread. [default: what the reader knows]",
+            rich_help_panel=SPLITTING,
+        ),
+    ] = None,
+    near_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Similarity from which prompts stay on one side; 1 looks for equal ones only. [default: 0.8]",
+            rich_help_panel=SPLITTING,
+        ),
+    ] = None,
+    stratify_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Hold out of each of its values in proportion (`answer`: of each different answer). [default: none]",
+            rich_help_panel=SPLITTING,
+        ),
+    ] = None,
+    time_key: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Test with the newest examples by this column. [default: none]", rich_help_panel=SPLITTING),
+    ] = None,
+    test_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Test with the examples of this file; what is nearly the same leaves the rest. [default: none]",
+            rich_help_panel=SPLITTING,
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="An earlier prepared directory whose examples keep their side. [default: none]",
+            rich_help_panel=SPLITTING,
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(metavar="K", help="Write DIR/fold-1 to DIR/fold-K; every example tests in one of them.", rich_help_panel=SPLITTING),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -101,6 +231,7 @@ def prepare(
     from tunesmith.config import PrepareConfig, build
     from tunesmith.data.builtin import builtin_data_file
     from tunesmith.data.prepare import prepare as prepare_data
+    from tunesmith.data.prepare import prepare_folds
 
     settings = {
         "prompt_key": prompt_key,
@@ -110,21 +241,94 @@ def prepare(
         "rejected_key": rejected_key,
         "label_key": label_key,
         "template": template,
+        "encoding": encoding,
+        "kind": kind,
+        "assistant": assistant,
+        "limit": limit,
+        "weights": _weights(weights),
+        "on_invalid": on_invalid,
+        "checks": checks,
+        "drop": _names(drop),
+        "fix": _names(fix),
+        "against": tuple(against) if against else None,
         "test_fraction": test_fraction,
         "validation_fraction": validation_fraction,
         "seed": seed,
-        "limit": limit,
-        "on_invalid": on_invalid,
-        "encoding": encoding,
+        "group_key": group_key,
+        "near_threshold": near_threshold,
+        "stratify_key": stratify_key,
+        "time_key": time_key,
+        "test_file": test_file,
+        "like": like,
     }
+    if review_all and review is None:
+        raise ConfigError("prepare", "--review-all", expected="a table to write", remedy="name it with `--review FILE`")
     sources = [builtin_data_file() if name == BUILTIN else name for name in files or ()]
-    prepared = prepare_data(sources, out, build(PrepareConfig, settings, place="prepare"), split=split)
+    config = build(PrepareConfig, settings, place="prepare")
+    if folds is not None:
+        of_folds = prepare_folds(sources, out, config, num_folds=folds, split=split, review=review, review_all=review_all)
+        _show_folds(out, of_folds, as_json=as_json)
+    else:
+        _show(prepare_data(sources, out, config, split=split, review=review, review_all=review_all), as_json=as_json)
+
+
+def _names(option: str | None) -> tuple[str, ...] | None:
+    """`a, b` -> two names."""
+    return None if option is None else tuple(name for part in option.split(",") if (name := part.strip()))
+
+
+def _weights(options: list[str] | None) -> dict[str, float] | None:
+    """`faq.csv=2` -> a source and its weight.
+
+    Raises:
+        ConfigError: that is not what an option says.
+    """
+    weights = {}
+    for option in options or ():
+        source, equals, number = option.rpartition("=")
+        try:
+            weights[source] = float(number)
+        except ValueError:
+            equals = ""
+        if not (source and equals):
+            raise ConfigError("--weight", option, expected="a source and a number, as in faq.csv=2", remedy="correct it")
+    return weights or None
+
+
+def _show(prepared: PreparedData, *, as_json: bool) -> None:
+    out = prepared.directory
+    findings = prepared.findings()
     if as_json:
-        print_json({"directory": str(out), **prepared.manifest})
+        print_json({"directory": str(out), **prepared.manifest, "findings": findings})
         return
     print(prepared.summary())
-    print(f"written: {out}/{{train,validation,test}}.jsonl; what was read, kept and left out: {out / 'report.json'}")
+    _show_findings(findings)
+    print(
+        f"written: {out}/{{train,validation,test}}.jsonl; what was read, found and left out: {out / 'report.html'}, {out / 'report.json'}"
+    )
     suggest(["preview", out, "--model", "smollm2-135m-instruct"], ["train", out, "--model", "smollm2-135m-instruct"])
+
+
+def _show_findings(findings: Sequence[Mapping[str, Any]]) -> None:
+    """The worst, one line each, with the option that changes what becomes of it."""
+    for one in findings[:MOST_FINDINGS]:
+        done = one["option"] if one["action"] == "kept" else one["action"]
+        print(f"{one['severity']}: {one['sentence']}{f' ({done})' if done else ''}")
+    if len(findings) > MOST_FINDINGS:
+        print(f"and {len(findings) - MOST_FINDINGS} more in the report")
+
+
+def _show_folds(out: Path, folds: Sequence[PreparedData], *, as_json: bool) -> None:
+    if as_json:
+        manifests = [{"directory": str(fold.directory), **fold.manifest} for fold in folds]
+        print_json({"directory": str(out), "findings": folds[0].findings(), "folds": manifests})
+        return
+    print(folds[0].summary())
+    _show_findings(folds[0].findings())
+    for fold in folds:
+        sizes = ", ".join(f"{name} {part['examples']:,}" for name, part in fold.manifest["splits"].items())
+        print(f"written: {fold.directory}: {sizes}")
+    suggest(["train", folds[0].directory, "--model", "smollm2-135m-instruct"])
 
 
 command = verb(

@@ -5,16 +5,16 @@
     print(prepared.summary())
     assert load_prepared("prepared/faq").train == prepared.train
 
-In order of the way of the data: text, json_text, delimited, hub -> readers -> layouts, labels, columns -> faults,
-conversations, answers, examples -> split, passages -> report, prepare -> prepared. Heavy libraries (pyarrow, datasets) are
-imported by the reader that needs them.
+In order of the way of the data: streams, formats, sources, importers -> layouts, columns -> faults, conversations, answers, examples
+-> repair, review, convert -> gather (in workers; store, facts) -> checks -> selection (near, clusters), split, passages -> report,
+prepare -> prepared. Heavy libraries (pyarrow, datasets) are imported by the reader that needs them.
 """
 
 from tunesmith.data.builtin import builtin_data_file
 from tunesmith.data.columns import recognise
 from tunesmith.data.examples import ExamplesResult, Invalid, build_example, normalise_prompt, to_examples
 from tunesmith.data.layouts import Layout
-from tunesmith.data.prepare import prepare
+from tunesmith.data.prepare import prepare, prepare_folds
 from tunesmith.data.prepared import PreparedData, example_from_record, example_to_record, load_prepared
 from tunesmith.data.readers import read_rows, rows_from_dataframe, rows_from_records
 from tunesmith.data.split import Splits, remove_duplicates, split_examples
@@ -32,6 +32,7 @@ __all__ = [
     "load_prepared",
     "normalise_prompt",
     "prepare",
+    "prepare_folds",
     "read_rows",
     "recognise",
     "remove_duplicates",

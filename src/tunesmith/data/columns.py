@@ -5,6 +5,7 @@
 
 Names are compared without regard to case. Nothing is guessed: when two layouts fit and neither takes in the other, the
 user is asked. A layout takes in another when it uses all of its columns and more, as Alpaca does with input/output.
+`text` beside a column of classes (`category`, `intent`, …) is a task of classification as long as the classes have names.
 `chosen` beside `rejected` makes preference pairs; a `label` beside answers makes judged answers if its values are true and
 false, for a column of that name often holds classes.
 """
@@ -12,31 +13,36 @@ false, for a column of that name often holds classes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.labels import are_labels, unclear_words
-from tunesmith.data.layouts import CHOSEN, KNOWN, LABEL, PAIRS, REJECTED, Kind, Layout
+from tunesmith.data.layouts import CHOSEN, CLASSES, KNOWN, LABEL, PAIRS, REJECTED, Kind, Layout
+from tunesmith.data.survey import CLASS_COLUMNS, LONGEST_CLASSIFIED, Survey
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.types import Row
 
 KEYS_REMEDY = "name the columns with `--prompt-key COLUMN --completion-key COLUMN`"
 PAIR_KEYS_REMEDY = "name the columns with `--prompt-key COLUMN --chosen-key COLUMN --rejected-key COLUMN`"
-METADATA_COLUMNS = frozenset({"column 1", "date", "id", "meta", "metadata", "source", "timestamp", "title", "url"})
+CHOICES = ("choices", "options", "endings")
+METADATA_COLUMNS = frozenset({"column 1", "date", "document", "id", "meta", "metadata", "source", "timestamp", "title", "url"})
 """May stand beside `text` without raising the question whether `text` is a prompt. (`column 1`: an unnamed CSV index.)"""
 
 
-def recognise(rows: Sequence[Row], config: PrepareConfig) -> Layout:
+def recognise(rows: Iterable[Row] | Survey, config: PrepareConfig) -> Layout:
     """Find the layout of one source's rows; the keys of `config` win over recognition.
+
+    Rows are gone through once and not kept; a `Survey` made while they were read spares that.
 
     Raises:
         DataError: no layout fits, several do, or a key is not a column; lists the columns and the option to use.
     """
-    if not rows:
+    survey = rows if isinstance(rows, Survey) else Survey.of(rows)
+    if not survey.num_rows:
         raise DataError("rows", "there are none", expected="at least one", remedy="give some")
-    columns = _Columns(names=tuple(dict.fromkeys(name for row in rows for name in row.values)), rows=rows)
+    columns = _Columns(names=survey.names, survey=survey)
     if config.chosen_key or config.rejected_key or (config.prompt_key and not config.completion_key and columns.are_pairs):
         layout = _named_pair(columns, config)
     elif config.prompt_key or config.completion_key:
@@ -44,7 +50,7 @@ def recognise(rows: Sequence[Row], config: PrepareConfig) -> Layout:
     else:
         layout = _recognised(columns)
         layout = _with_input(layout, columns, config.input_key) if config.input_key else layout
-    return _with_label(layout, columns, config.label_key)
+    return _with_note(_with_label(layout, columns, config.label_key), survey)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,23 +58,15 @@ class _Columns:
     """The names of the columns in the order they were met."""
 
     names: tuple[str, ...]
-    rows: Sequence[Row]
+    survey: Survey
 
     @property
     def place(self) -> str:
-        return self.rows[0].source
+        return self.survey.place
 
     @property
     def are_pairs(self) -> bool:
         return self.find(CHOSEN) is not None and self.find(REJECTED) is not None
-
-    def values(self, name: str) -> list[Any]:
-        """Of one column, row by row; None where a row lacks it."""
-        return [row.values.get(name) for row in self.rows]
-
-    def has_lists(self, name: str) -> bool:
-        """Is the first value there is a list, as conversations are?"""
-        return isinstance(next((value for value in self.values(name) if value is not None), None), list | tuple)
 
     def find(self, name: str) -> str | None:
         """The column of this name as the file spells it: exactly, else but for case."""
@@ -88,15 +86,22 @@ class _Columns:
         return column
 
     def listed(self) -> str:
-        return ", ".join(self.names)
+        return _printable(", ".join(self.names))
 
     def refuse(self, found: str, expected: str, remedy: str) -> NoReturn:
         raise DataError(self.place, found, expected=expected, remedy=remedy)
 
 
+def _printable(name: str) -> str:
+    """A column's name as a screen or report can hold it: JSON can spell half a character."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 def _recognised(columns: _Columns) -> Layout:
     known = PAIRS if columns.are_pairs else KNOWN
     fitting = [layout for one in known if (layout := _fit(one, columns)) is not None]
+    if not columns.are_pairs and (classified := _classified(columns)) is not None:
+        fitting.append(classified)
     widest = [one for one in fitting if not any(set(one.columns) < set(other.columns) for other in fitting)]
     keys_remedy = PAIR_KEYS_REMEDY if columns.are_pairs else KEYS_REMEDY
     if not widest:
@@ -107,6 +112,7 @@ def _recognised(columns: _Columns) -> Layout:
         remedy = keys_remedy if any(layout.prompt for layout in widest) else "remove the column that is not meant"
         columns.refuse(found, "one layout", remedy)
     layout = widest[0]
+    _require_choices(layout, columns)
     if layout.kind == "two conversations":
         _require_conversations(layout, columns)
     if layout.kind == "text" and any(column.casefold() not in METADATA_COLUMNS for column in layout.unused):
@@ -118,10 +124,46 @@ def _recognised(columns: _Columns) -> Layout:
     return layout
 
 
+def _classified(columns: _Columns) -> Layout | None:
+    """`text` beside one column with names of classes: a task of naming the class. Judgements and numbers are none."""
+    text = columns.find("text")
+    if text is None or columns.survey.mean_length(text) > LONGEST_CLASSIFIED:
+        return None
+    candidates = [column for name in CLASS_COLUMNS if (column := columns.find(name)) is not None]
+    named = [column for column in candidates if columns.survey.has_classes(column)]
+    if len(named) == 1:
+        return _layout("prompt-completion", CLASSES, columns, prompt=text, completion=named[0])
+    if not named and len(candidates) == 1 and set(columns.names) <= {text, candidates[0]} and columns.survey.has_numbers(candidates[0]):
+        columns.refuse(
+            f"the column {candidates[0]} holds numbers of classes, which say nothing to a model",
+            "the names of the classes",
+            "write the names in it",
+        )
+    return None
+
+
+def _require_choices(layout: Layout, columns: _Columns) -> None:
+    """A question of several choices cannot be asked without them."""
+    choices = next((column for name in CHOICES if (column := columns.find(name)) is not None and columns.survey.has_lists(column)), None)
+    if choices is not None and layout.completion is not None and choices not in layout.columns:
+        columns.refuse(
+            f"the column {choices} holds the choices of a question, which the prompt would lack",
+            "prompts that are whole",
+            "write question and choices into one column, or give it to `tunesmith benchmark`; with --prompt-key it is read as it is",
+        )
+
+
+def _with_note(layout: Layout, survey: Survey) -> Layout:
+    """With what OpenAI's fine-tuning files may say beside the messages."""
+    if layout.kind != "messages" or not survey.has_weights:
+        return layout
+    return replace(layout, note="some messages have weight 0, which is not looked at: every answer is an answer to learn")
+
+
 def _require_conversations(layout: Layout, columns: _Columns) -> None:
     """Two columns of answers without one that holds their prompt have to be whole conversations."""
     assert layout.content is not None
-    if not columns.has_lists(layout.content):
+    if not columns.survey.has_lists(layout.content):
         columns.refuse(
             f"which of the columns {columns.listed()} is the prompt of {layout.content} and {layout.rejected} cannot be told",
             "one known prompt column, or whole conversations that share their beginning",
@@ -140,8 +182,8 @@ def _fit(known: Layout, columns: _Columns) -> Layout | None:
 
 def _layout(kind: Kind, name: str, columns: _Columns, **parts: str | None) -> Layout:
     """Of these columns, by part (`prompt`, `completion`, …), all others unused."""
-    unused = tuple(column for column in columns.names if column not in parts.values())
-    return Layout(kind=kind, name=name, unused=unused, **parts)
+    unused = tuple(_printable(column) for column in columns.names if column not in parts.values())
+    return Layout(kind=kind, name=name, unused=unused, **parts)  # type: ignore[arg-type]  # `note` is none of them
 
 
 def _changed(layout: Layout, columns: _Columns, **parts: str | None) -> Layout:
@@ -236,7 +278,7 @@ def _with_label(layout: Layout, columns: _Columns, key: str | None) -> Layout:
     found = columns.find(LABEL)
     if found is None or found in layout.columns or layout.kind == "text" or layout.rejected:
         return layout
-    values = columns.values(found)
+    values = columns.survey.distinct(found)
     if are_labels(values):
         return _changed(layout, columns, label=found)
     if unclear := unclear_words(values):

@@ -1,47 +1,100 @@
 r"""CSV and TSV text -> rows; a row's line is the one its record begins on, quoted line breaks counted.
 
->>> list(read_delimited('question,answer\n"Two\nlines?",Yes\nMore?,No\n', "faq.csv", ","))[1].source
+>>> list(read_delimited(['question,answer\n"Two\nlines?",Yes\nMore?,No\n'], "faq.csv", ","))[1].source
 'faq.csv:4'
 """
 
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
+from tunesmith.data.text import LONGEST_LINE, lines, too_long
 from tunesmith.errors import DataError
 from tunesmith.types import Row
 
 LONGEST_FIELD = 2**31 - 1
-"""The most the csv module can be told; its own default refuses fields over 131,072 characters."""
+"""The most the csv module can be told; its own default refuses fields over 131,072 characters. Ours is of whole records."""
+
+LONGEST_HEADER = 10_000
+"""Characters of the line of names that are looked at for what separates them."""
 
 
-def read_delimited(text: str, label: str, delimiter: str) -> Iterator[Row]:
-    """Rows of text whose first record names the columns.
+def read_delimited(texts: Iterable[str], label: str, delimiter: str) -> Iterator[Row]:
+    """Rows of text, in pieces, whose first record names the columns.
 
-    Strict about quotes: read leniently, a stray one swallows the records that follow it.
+    Strict about quotes: read leniently, a stray one swallows the records that follow it. Where a comma is due, `separator`
+    looks whether it is something else.
+
+    Raises:
+        DataError: a record is broken, has more values than there are columns, or is longer than `LONGEST_LINE`.
     """
-    with _long_fields():
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        header: list[str] | None = None
-        line = 1
-        try:
-            for values in reader:
-                place = f"{label}:{line}"
-                if values and header is None:
-                    header = _header(values, place, delimiter)
-                elif values and header is not None:
-                    yield Row(values=_record(header, values, place), source=place)
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise DataError(
-                f"{label}:{line}",
-                f"broken quoting in the record that begins here ({error})",
-                expected='values that hold a separator, quote or line break inside "quotes", with their quotes doubled',
-                remedy="correct the record",
-            ) from None
+    remaining = iter(texts)
+    first = next(remaining, "")
+    delimiter = separator(first, delimiter)
+    feed = _Lines(chain([first], remaining), label)
+    reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while (values := _next_record(reader, feed)) is not None:
+        if values and header is None:
+            header = _header(values, feed.place, delimiter)
+        elif values and header is not None:
+            yield Row(values=_record(header, values, feed.place), source=feed.place)
+
+
+def separator(text: str, usual: str) -> str:
+    """What separates the values of a file that begins with `text`: the semicolons that spreadsheets write where a comma stands in
+    numbers, or tabs, if the line of names has them and no comma; otherwise `usual`.
+    """
+    line = re.split(r"[\r\n]", text.lstrip("\r\n")[:LONGEST_HEADER], maxsplit=1)[0]
+    others = [mark for mark in ";\t" if mark in line]
+    return others[0] if usual == "," and "," not in line and len(others) == 1 else usual
+
+
+class _Lines:
+    """Lines for the csv module, which says neither where a record began nor how long it has become."""
+
+    def __init__(self, texts: Iterable[str], label: str) -> None:
+        self._lines, self._label = lines(texts, label), label
+        self._first, self._last, self._size = 1, 0, 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self._last += 1
+        self._size += len(line)
+        if self._size > LONGEST_LINE:
+            raise too_long(self.place, "record")
+        return line
+
+    def begin_record(self) -> None:
+        self._first, self._size = self._last + 1, 0
+
+    @property
+    def place(self) -> str:
+        """Where the record began that was read last."""
+        return f"{self._label}:{self._first}"
+
+
+def _next_record(reader: Iterator[list[str]], feed: _Lines) -> list[str] | None:
+    feed.begin_record()
+    # One setting for the whole process, so it is ours only while a record is parsed.
+    before = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        raise DataError(
+            feed.place,
+            f"broken quoting in the record that begins here ({error})",
+            expected='values that hold a separator, quote or line break inside "quotes", with their quotes doubled',
+            remedy="correct the record",
+        ) from None
+    finally:
+        csv.field_size_limit(before)
 
 
 def _header(names: list[str], place: str, delimiter: str) -> list[str]:
@@ -69,13 +122,3 @@ def _record(header: list[str], values: list[str], place: str) -> dict[str, str]:
             remedy='put the value that holds a separator inside "quotes"',
         )
     return dict(zip(header, values, strict=False))  # a short record lacks its last columns, which validation reports
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """Lift the csv module's limit, which is one setting for the whole process."""
-    before = csv.field_size_limit(LONGEST_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

@@ -17,6 +17,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from tunesmith.config import PrepareConfig
@@ -66,42 +67,82 @@ def to_examples(rows: Sequence[Row], layout: Layout, config: PrepareConfig) -> E
     examples, invalid = [], []
     for row in rows:
         try:
-            examples.append(_example(row, layout))
+            examples.append(read_example(row, layout))
         except UnusableRowError as fault:
             invalid.append(Invalid(source=row.source, problem=fault.problem, detail=fault.detail, expected=fault.expected))
-    faults = [one for one in invalid if one.problem != BLANK_ROW]
-    if faults and config.on_invalid == "stop":
-        raise _first_fault(faults, len(rows))
-    if not examples:
-        raise DataError(
-            rows[0].source if rows else "rows",
-            f"no usable row is left of {len(rows):,} ({problem_counts(invalid)})",
-            expected="at least one example",
-            remedy="correct the rows, or check that the right columns are named",
-        )
+    faults = Faults()
+    faults.add(invalid)
+    faults.require_usable(rows[0].source if rows else "rows", len(rows), config)
     return ExamplesResult(examples=tuple(examples), invalid=tuple(invalid))
 
 
-def problem_counts(invalid: Iterable[Invalid]) -> str:
+class Faults:
+    """The unusable rows of a source: counts, and the first few of each problem, however many there are."""
+
+    MOST_SHOWN = 100
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.shown: dict[str, list[Invalid]] = {}
+        self.first: Invalid | None = None
+        """But for blank rows, which are no fault."""
+
+    def add(self, invalid: Iterable[Invalid]) -> None:
+        for one in invalid:
+            self.counts[one.problem] += 1
+            shown = self.shown.setdefault(one.problem, [])
+            if len(shown) < self.MOST_SHOWN:
+                shown.append(one)
+            if self.first is None and one.problem != BLANK_ROW:
+                self.first = one
+
+    def require_usable(self, place: str, num_rows: int, config: PrepareConfig) -> None:
+        """All rows of a source were looked at: is it as it should be?
+
+        Raises:
+            DataError: with `on_invalid="stop"` the first row at fault and how many there are; in any case when no usable
+                row is left.
+        """
+        if self.first is not None and config.on_invalid == "stop":
+            raise self._first_fault(self.first, num_rows)
+        if self.counts.total() == num_rows:
+            raise DataError(
+                place,
+                f"no usable row is left of {num_rows:,} ({problem_counts(self.counts)})",
+                expected="at least one example",
+                remedy="correct the rows, or check that the right columns are named",
+            )
+
+    def _first_fault(self, first: Invalid, num_rows: int) -> DataError:
+        counts = Counter({problem: count for problem, count in self.counts.items() if problem != BLANK_ROW})
+        how_many = f"{counts.total():,} unusable {'row' if counts.total() == 1 else 'rows'} out of {num_rows:,}"
+        return DataError(
+            first.source,
+            f"{first.detail}, the first of {how_many} ({problem_counts(counts)})",
+            expected=first.expected,
+            remedy="correct it, or leave such rows out with `--on-invalid drop`",
+        )
+
+
+def problem_counts(counts: Counter[str]) -> str:
     """`3 empty completion, 1 missing prompt`, the most frequent first."""
-    counts = Counter(one.problem for one in invalid)
     return ", ".join(f"{count:,} {problem}" for problem, count in counts.most_common())
 
 
-def _first_fault(invalid: Sequence[Invalid], num_rows: int) -> DataError:
-    first = invalid[0]
-    how_many = f"{len(invalid):,} unusable {'row' if len(invalid) == 1 else 'rows'} out of {num_rows:,}"
-    return DataError(
-        first.source,
-        f"{first.detail}, the first of {how_many} ({problem_counts(invalid)})",
-        expected=first.expected,
-        remedy="correct it, or leave such rows out with `--on-invalid drop`",
-    )
+@lru_cache(maxsize=64)
+def _saying(layout: Layout) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns that say something, and those that a row cannot lack."""
+    return tuple(column for column in layout.columns if column != layout.label), layout.necessary
 
 
-def _example(row: Row, layout: Layout) -> Example:
-    said = [column for column in layout.columns if column != layout.label]
-    if all(column in row.values for column in layout.necessary) and all(_is_blank(row.values.get(column)) for column in said):
+def read_example(row: Row, layout: Layout) -> Example:
+    """The example that a row makes.
+
+    Raises:
+        UnusableRowError: it makes none.
+    """
+    said, necessary = _saying(layout)
+    if all(_is_blank(row.values.get(column)) for column in said) and all(column in row.values for column in necessary):
         raise UnusableRowError(BLANK_ROW, f"nothing stands in {', '.join(said)}", "a filled row")
     if layout.kind == "text":
         assert layout.content is not None

@@ -39,14 +39,14 @@ def read_label(value: Any, column: str) -> bool:
 def are_labels(values: Iterable[Any]) -> bool:
     """True or false at least once, or nothing but 1 and 0. (Then a value that is neither is a fault of its row.)"""
     present = [value for value in values if not _is_missing(value)]
-    if any(_word(value) in WORDS for value in present):
+    if any(word_of(value) in WORDS for value in present):
         return True
     return bool(present) and all(_judgement(value) is not None for value in present)
 
 
 def unclear_words(values: Iterable[Any]) -> list[str]:
     """The different values of a column that judges in words of its own; empty when it does not."""
-    words = list(dict.fromkeys(_word(value) for value in values if not _is_missing(value)))
+    words = list(dict.fromkeys(word_of(value) for value in values if not _is_missing(value)))
     return words if words and set(words) <= JUDGING_WORDS else []
 
 
@@ -55,10 +55,10 @@ def _is_missing(value: Any) -> bool:
 
 
 def _judgement(value: Any) -> bool | None:
-    return (WORDS | NUMBERS).get(_word(value))
+    return (WORDS | NUMBERS).get(word_of(value))
 
 
-def _word(value: Any) -> str:
+def word_of(value: Any) -> str:
     """`True` -> true, `1.0` -> 1: as a column of numbers with gaps comes out of a data frame."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)

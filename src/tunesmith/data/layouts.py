@@ -32,6 +32,8 @@ class Layout:
     """Whether the answer is desirable."""
     unused: tuple[str, ...] = ()
     """Columns that play no part."""
+    note: str = ""
+    """What people should know about this reading; empty when nothing."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -66,11 +68,16 @@ KNOWN = (
     Layout(kind="prompt-completion", name="Alpaca without input", prompt="instruction", completion="output"),
     Layout(kind="prompt-completion", name="input/output", prompt="input", completion="output"),
     Layout(kind="prompt-completion", name="prompt/completion", prompt="prompt", completion="completion"),
+    Layout(kind="prompt-completion", name="support tickets", prompt="ticket", completion="reply"),
+    Layout(kind="prompt-completion", name="query/response", prompt="query", completion="response"),
     Layout(kind="messages", name="OpenAI messages", content="messages"),
     Layout(kind="sharegpt", name="ShareGPT", content="conversations"),
     Layout(kind="text", name="raw text", content="text"),
 )
 """In the order in which errors list them. Each but raw text may have a `label` beside it (KTO)."""
+
+CLASSES = "classification"
+"""The name of the layout whose prompts are `text` and whose completions are classes."""
 
 CHOSEN, REJECTED, LABEL = "chosen", "rejected", "label"
 

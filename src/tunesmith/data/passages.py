@@ -14,10 +14,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.examples import normalise_prompt, short_hash
-from tunesmith.data.split import FEWEST_TO_VALIDATE, Splits
+from tunesmith.data.facts import Facts, Marks, fact_values, facts_of
+from tunesmith.data.split import FEWEST_TO_VALIDATE, Sides, Splits
+from tunesmith.data.store import StoredExamples, example_to_record, stored, to_line, write_lines
 from tunesmith.types import Example
 
 PASSAGE_CHARACTERS = 1000
@@ -30,9 +37,11 @@ BREAKS = (re.compile(r"\n[^\S\n]*\n\s*"), re.compile(r"\n"), re.compile(r"\s"))
 
 def should_divide(examples: Sequence[Example], config: PrepareConfig) -> bool:
     """Are these long texts, too few of them to hold some out whole, with something to be held out?"""
+    is_decided = config.test_fraction + config.validation_fraction == 0 or config.test_file or config.like or config.time_key
+    if is_decided or len(examples) >= FEWEST_TO_VALIDATE:
+        return False
     texts = [example.text for example in examples if example.text is not None]
-    is_wanted = config.test_fraction + config.validation_fraction > 0
-    return is_wanted and len(texts) == len(examples) < FEWEST_TO_VALIDATE and sum(map(len, texts)) >= FEWEST_CHARACTERS
+    return len(texts) == len(examples) and sum(map(len, texts)) >= FEWEST_CHARACTERS
 
 
 def divide(documents: Sequence[Example], config: PrepareConfig) -> Splits:
@@ -50,6 +59,33 @@ def divide(documents: Sequence[Example], config: PrepareConfig) -> Splits:
         for passage, end in zip(others, held_out, strict=True):
             (validation if end <= test_start else test).append(passage)
     return Splits(train=tuple(train), validation=tuple(validation), test=tuple(test))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Divided:
+    """Passages in a file, each with its side."""
+
+    examples: StoredExamples
+    facts: Facts
+    sides: Sides
+
+
+def divide_into(path: Path, documents: Sequence[Example], sources: Sequence[int], config: PrepareConfig) -> Divided:
+    """Write the passages of the documents to a new file. (`sources`: of each document the number of its source.)"""
+    lines: list[bytes] = []
+    values: list[tuple[Any, ...]] = []
+    sides: list[int] = []
+    for source, document in zip(sources, documents, strict=True):
+        splits = divide([document], config)
+        for side, passages in enumerate((splits.train, splits.validation, splits.test)):
+            for passage in passages:
+                lines.append(to_line(example_to_record(passage)))
+                values.append(fact_values(passage, Marks(), length=len(lines[-1]), source=source, read_id=passage.id))
+                sides.append(side)
+    write_lines(path, lines)
+    facts = facts_of(values)
+    ends = np.cumsum(facts["length"])
+    return Divided(examples=stored(path, ends, int(ends[-1])), facts=facts, sides=np.array(sides, np.int8))
 
 
 def _cut_near(text: str, share: float) -> int:

@@ -1,157 +1,234 @@
-"""Rows -> a prepared directory, all of it or nothing.
+"""Files -> a prepared directory, all of it or nothing.
 
 >>> prepared = prepare(["lamini_docs.jsonl"], Path("prepared/lamini"), PrepareConfig(seed=123))
 >>> print(prepared.summary())
 read 1,400 rows from lamini_docs.jsonl: question -> prompt, answer -> completion (question/answer)
 kept 1,395, removed 4 exact duplicates, dropped 1 row (1 blank row)
-train 1,185, validation 70, test 140 (seed 123)
+train 1,175, validation 67, test 153 (seed 123)
+test against training: 0 of 154 prompts the same, 0 nearly the same; 38 share a run of 13 words, 3 most of their runs
+
+Everything streams: the examples lie in a file of the directory in the making, and in memory are facts about them alone (`facts.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tunesmith.config import PrepareConfig
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import Invalid, to_examples
-from tunesmith.data.passages import divide, should_divide
-from tunesmith.data.prepared import MANIFEST, REPORT, SCHEMA_VERSION, SPLIT_NAMES, PreparedData, example_to_record, file_sha256
-from tunesmith.data.readers import SourceRows, printable, read_source
-from tunesmith.data.report import Outcome, ReadSource, counts, full_report, source_record, summary_lines
-from tunesmith.data.split import remove_duplicates, split_examples
-from tunesmith.errors import DataError
-from tunesmith.files import atomic_directory, write_json, write_json_lines
-from tunesmith.types import Example, ExampleKind, Row
+from tunesmith.data.checks.leakage import Leakage, measure_leakage
+from tunesmith.data.checks.page import render_page
+from tunesmith.data.directory import new_directory
+from tunesmith.data.gather import Gathered, Ledger, gather
+from tunesmith.data.inputs import Inputs, open_inputs
+from tunesmith.data.near import THRESHOLD
+from tunesmith.data.passages import divide_into, should_divide
+from tunesmith.data.prepared import MANIFEST, PAGE, REPORT, SCHEMA_VERSION, SPLIT_NAMES, PreparedData
+from tunesmith.data.report import Outcome, counts, full_report, source_record, summary_lines
+from tunesmith.data.review import ReviewTable
+from tunesmith.data.selection import (
+    DUPLICATE,
+    Selection,
+    cluster,
+    drop_flagged,
+    flagged_by,
+    remove_exact_duplicates,
+    repeats,
+    split_clusters,
+    split_into_folds,
+    with_findings,
+)
+from tunesmith.data.split import FREE, TEST, TRAIN, Sides
+from tunesmith.data.store import open_examples, write_lines
+from tunesmith.errors import ConfigError
+from tunesmith.files import write_json, write_text
+from tunesmith.types import Row
+from tunesmith.workers import Workers
+
+NEAR_APART = "nearly all prompts are nearly the same, so near duplicates are on several sides: what the test measures is partly memory"
+SPOOL, PASSAGES = "examples.spool", "passages.spool"
+"""In the directory while it is made."""
 
 
 def prepare(
-    sources: Sequence[str | Path] | None,
+    sources: Sequence[str | Path] | str | Path | None,
     out: Path,
     config: PrepareConfig,
     *,
     rows: Sequence[Row] | None = None,
     split: str | None = None,
+    review: Path | None = None,
+    review_all: bool = False,
+    processes: int | None = None,
 ) -> PreparedData:
-    """Read, validate, deduplicate and split; write the directory `out`, which appears whole or not at all.
+    """Read, validate, repair, check, deduplicate and split; write the directory `out`, which appears whole or not at all.
 
-    Each source has its own layout. `rows` are taken as one more source; `split` chooses among the splits of a data set.
+    Each source has its own layout.
+
+    Args:
+        sources: files, folders, patterns, archives, hub ids.
+        out: the directory to write.
+        config: how.
+        rows: one more source.
+        split: chooses among the splits of a data set.
+        review: a table of decisions to carry out; written, with the flagged examples, when there is none yet.
+        review_all: all examples go into that table, not the flagged ones alone.
+        processes: to share the work among when there is much of it; None: as many as there are cores, at most eight.
 
     Raises:
-        DataError: a source, row or split cannot be used as it is, or `out` is taken.
+        DataError: a source, row, split or table cannot be used as it is, or `out` is taken.
+        ConfigError: a check, fix or source is named that is not there.
         AssetError: a hub data set cannot be had.
     """
     out = Path(out)
-    _require_free(out)
-    outcome = _go_through(_read_all(sources, rows, config, split), config)
-    try:
-        if out.is_dir():
-            out.rmdir()  # empty, as was made sure of; a rename onto it would fail on Windows
-        with atomic_directory(out) as staging:
-            manifest = _write(staging, outcome, config)
-    except FileExistsError:
-        raise _taken(out) from None
-    except OSError as error:
-        found = f"it cannot be written ({error.strerror})"
-        raise DataError(str(out), found, expected="a place with room that can be written", remedy="choose another --out") from error
-    parts = outcome.splits
-    return PreparedData(directory=out, train=parts.train, validation=parts.validation, test=parts.test, manifest=manifest)
+    inputs = open_inputs(sources, rows, config, split)
+    table = None if review is None else ReviewTable(Path(review), everything=review_all)
+    with new_directory(out) as staging, Workers(processes) as workers, Ledger(staging) as ledger:
+        chosen = _choose(inputs, config, staging, workers, ledger, table)
+        manifest = _write(staging, _outcome(chosen, config, staging, ledger, workers), config, str(out))
+        _remove_spools(staging, chosen)
+    return _opened(out, manifest)
 
 
-def _require_free(out: Path) -> None:
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise _taken(out)
+def prepare_folds(
+    sources: Sequence[str | Path] | str | Path | None,
+    out: Path,
+    config: PrepareConfig,
+    *,
+    num_folds: int,
+    rows: Sequence[Row] | None = None,
+    split: str | None = None,
+    review: Path | None = None,
+    review_all: bool = False,
+    processes: int | None = None,
+) -> tuple[PreparedData, ...]:
+    """As `prepare`, but into `out`/fold-1 to fold-K, each a prepared directory: every example tests in exactly one of them.
+
+    Raises:
+        ConfigError: fewer than two folds, or another setting decides the test split.
+        DataError: as `prepare`, or a fold would be empty.
+    """
+    out = Path(out)
+    _require_foldable(config, num_folds)
+    inputs = open_inputs(sources, rows, config, split)
+    table = None if review is None else ReviewTable(Path(review), everything=review_all)
+    manifests = []
+    with new_directory(out) as staging, Workers(processes) as workers, Ledger(staging) as ledger:
+        chosen = _choose(inputs, config, staging, workers, ledger, table)
+        clustered = cluster(chosen.selection, config, ledger)
+        for number, sides in enumerate(split_into_folds(clustered, config, num_folds), start=1):
+            (staging / f"fold-{number}").mkdir()
+            outcome = _with_sides(chosen, sides, config, ledger, workers)
+            remarks = (*outcome.remarks, f"fold {number} of {num_folds}: its test split is no other fold's")
+            manifests.append(_write(staging / f"fold-{number}", replace(outcome, remarks=remarks), config, f"{out}, fold {number}"))
+        _remove_spools(staging, chosen)
+    return tuple(_opened(out / f"fold-{number}", manifest) for number, manifest in enumerate(manifests, start=1))
 
 
-def _taken(out: Path) -> DataError:
-    return DataError(str(out), "it exists already and is never overwritten", expected="a new directory", remedy="choose another --out")
+def _require_foldable(config: PrepareConfig, num_folds: int) -> None:
+    if num_folds < 2:
+        raise ConfigError("--folds", str(num_folds), expected="2 or more", remedy="correct it")
+    for name in ("time_key", "test_file", "like"):
+        if getattr(config, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError("prepare", f"--folds and {option}", expected="one of them", remedy=f"leave {option} out")
+    if config.weights:
+        raise ConfigError("prepare", "--folds and --weight", expected="one of them", remedy="leave --weight out")
 
 
-def _read_all(
-    sources: Sequence[str | Path] | None, rows: Sequence[Row] | None, config: PrepareConfig, split: str | None
-) -> list[SourceRows]:
-    paths = [sources] if isinstance(sources, str | Path) else list(sources or ())
-    if not paths and not rows:
-        raise DataError("prepare", "no data is given", expected="at least one file, folder or hub id", remedy="name one")
-    twice = [path for path, count in Counter(Path(path).resolve() for path in paths).items() if count > 1]
-    if twice:
-        raise DataError(str(twice[0]), "it is given twice", expected="each source once", remedy="leave one out")
-    names = Counter(Path(path).name for path in paths)
-    read = []
-    for path in paths:
-        label = printable(Path(path).as_posix()) if names[Path(path).name] > 1 else None
-        read.append(read_source(path, encoding=config.encoding, split=split, label=label))
-    if rows:
-        labels = dict.fromkeys(re.sub(r"[#:]\d+$", "", row.source) for row in rows)
-        label = next(iter(labels)) if len(labels) == 1 else f"{len(labels)} sources"
-        read.append(SourceRows(label=label, rows=tuple(rows), path=label))
-    return read
+@dataclass(frozen=True, kw_only=True)
+class _Chosen:
+    """What is kept, and what happened until then."""
+
+    gathered: Gathered
+    selection: Selection
+    remarks: tuple[str, ...]
 
 
-def _go_through(sources: Sequence[SourceRows], config: PrepareConfig) -> Outcome:
-    """Everything between reading and writing, in memory."""
-    sampled = _sample([len(source.rows) for source in sources], config)
-    examples: list[Example] = []
-    invalid: list[Invalid] = []
-    used = []
-    kinds: dict[ExampleKind, str] = {}
-    for number, source in enumerate(sources):
-        layout = recognise(source.rows, config)
-        chosen = [source.rows[position] for position in sampled[number]]
-        used.append(ReadSource(source=source, layout=layout, num_used=len(chosen)))
-        if chosen:
-            result = to_examples(chosen, layout, config)
-            examples += result.examples
-            invalid += result.invalid
-            kinds.setdefault(result.examples[0].kind, source.label)
-    _refuse_mixture(kinds)
-    kept = remove_duplicates(examples)
-    if should_divide(kept.examples, config):
-        splits, divided = divide(kept.examples, config), tuple(document.source for document in kept.examples)
-    else:
-        splits, divided = split_examples(kept.examples, config.test_fraction, config.validation_fraction, config.seed), ()
-    return Outcome(sources=used, invalid=invalid, duplicates=kept.duplicates, splits=splits, divided=divided)
+def _choose(inputs: Inputs, config: PrepareConfig, staging: Path, workers: Workers, ledger: Ledger, table: ReviewTable | None) -> _Chosen:
+    """Read everything, look at it, leave out what is to be left out."""
+    gathered = gather(inputs.sources, config, staging / SPOOL, workers, ledger, {} if table is None else table.decisions)
+    selection = remove_exact_duplicates(gathered, inputs.test_sources, ledger)
+    selection = with_findings(selection, config, workers)
+    remarks = []
+    if table is not None:
+        table.offer(selection.examples, selection.facts, selection.kept.tolist(), flagged_by(selection))
+        remarks.append(table.remark(gathered.reviewed))
+    return _Chosen(gathered=gathered, selection=drop_flagged(selection, config.drop, ledger), remarks=tuple(remarks))
 
 
-KIND_WORDS: Mapping[ExampleKind, str] = {
-    "text": "raw text",
-    "conversation": "prompts with one answer",
-    "pair": "preference pairs",
-    "judged": "judged answers",
-}
+def _outcome(chosen: _Chosen, config: PrepareConfig, staging: Path, ledger: Ledger, workers: Workers) -> Outcome:
+    """Split: whole examples, or the few long documents there are into passages."""
+    documents = chosen.selection.kept_examples()
+    if not should_divide(documents, config):
+        clustered = cluster(chosen.selection, config, ledger)
+        outcome = _with_sides(chosen, split_clusters(clustered, config), config, ledger, workers)
+        return replace(outcome, remarks=(*outcome.remarks, NEAR_APART)) if clustered.ignores_near else outcome
+    selection = chosen.selection
+    sources = selection.facts["source"][selection.is_kept].tolist()
+    divided = divide_into(staging / PASSAGES, documents, sources, config)
+    passages = replace(selection, examples=divided.examples, facts=divided.facts, is_kept=np.ones(len(divided.facts), bool), near=())
+    outcome = _with_sides(replace(chosen, selection=passages), divided.sides, config, ledger, workers)
+    return replace(outcome, divided=tuple(document.source for document in documents))
 
 
-def _refuse_mixture(kinds: Mapping[ExampleKind, str]) -> None:
-    """A set of preferences holds nothing else: no objective trains on both. (`kinds`: each with a source that has it.)"""
-    if len(kinds) > 1 and kinds.keys() & {"pair", "judged"}:
-        found = ", ".join(f"{label} holds {KIND_WORDS[kind]}" for kind, label in kinds.items())
-        raise DataError("prepare", found, expected="data of one kind", remedy="prepare each kind into a directory of its own")
+def _with_sides(chosen: _Chosen, sides: Sides, config: PrepareConfig, ledger: Ledger, workers: Workers) -> Outcome:
+    selection = chosen.selection
+    times = repeats(selection.facts, [one.label for one in chosen.gathered.sources], config)
+    unused = (sides == TRAIN) & (times == 0)
+    ledger.remove({"source": example.source, "reason": "weight"} for example in selection.examples.select(unused))
+    sides = np.where(unused, np.int8(FREE), sides)
+    if not (sides == TRAIN).any():
+        raise ConfigError("--weight", "no example is left to train on", expected="larger weights", remedy="raise them")
+    sizes = {name: int(np.sum(sides == side) if side else times[sides == side].sum()) for side, name in enumerate(SPLIT_NAMES)}
+    return Outcome(
+        sources=chosen.gathered.sources,
+        examples=selection.examples,
+        facts=selection.facts,
+        sides=sides,
+        repeats=times,
+        duplicates=ledger.shown.get(DUPLICATE, ()),
+        num_duplicates=ledger.removed[DUPLICATE],
+        removed={reason: number for reason, number in ledger.removed.items() if reason != DUPLICATE},
+        changed=dict(ledger.changed),
+        findings=selection.findings,
+        leakage=_leakage(selection, sides, config, workers),
+        remarks=chosen.remarks,
+        split_sizes=sizes,
+    )
 
 
-def _sample(sizes: Sequence[int], config: PrepareConfig) -> list[list[int]]:
-    """For each source the positions of the rows to use, in order: all, or `limit` of all sources' rows together."""
-    rows = [(number, position) for number, size in enumerate(sizes) for position in range(size)]
-    if config.limit is not None and config.limit < len(rows):
-        # By hash, like the split: the same choice under every version of Python.
-        rows = sorted(rows, key=lambda row: hashlib.sha256(f"{config.seed}:{row[0]}:{row[1]}".encode()).digest())[: config.limit]
-    return [sorted(position for source, position in rows if source == number) for number in range(len(sizes))]
+def _leakage(selection: Selection, sides: Sides, config: PrepareConfig, workers: Workers) -> Leakage | None:
+    """How much of the test split stands in the training split; None without one, and with `checks` switched off.
+
+    Near prompts are looked for where the split did not keep them on one side.
+    """
+    if config.checks == "none":
+        return None
+    test = selection.examples.select(sides == TEST)
+    train = selection.examples.select(sides == TRAIN)
+    threshold = THRESHOLD if config.near_threshold == 1 else config.near_threshold
+    are_apart = bool(selection.near) and not np.intersect1d(selection.near[0][sides == TEST], selection.near[0][sides == TRAIN]).size
+    return measure_leakage(train, test, threshold=threshold, are_apart=are_apart, workers=workers) if len(test) else None
 
 
-def _write(directory: Path, outcome: Outcome, config: PrepareConfig) -> dict[str, Any]:
-    """Write the five files, the manifest last; return the manifest."""
+def _write(directory: Path, outcome: Outcome, config: PrepareConfig, title: str) -> dict[str, Any]:
+    """Write the files, the manifest last; return the manifest."""
     splits = {}
-    for name in SPLIT_NAMES:
-        examples: Sequence[Example] = getattr(outcome.splits, name)
+    for side, name in enumerate(SPLIT_NAMES):
         file = directory / f"{name}.jsonl"
-        write_json_lines(file, (example_to_record(example) for example in examples))
-        splits[name] = {"file": file.name, "examples": len(examples), "sha256": file_sha256(file)}
-    write_json(directory / REPORT, full_report(outcome, config))
+        sha256 = write_lines(file, _lines(outcome, side))
+        splits[name] = {"file": file.name, "examples": outcome.split_sizes[name], "sha256": sha256}
+    report = full_report(outcome, config)
+    write_json(directory / REPORT, report)
+    write_text(directory / PAGE, render_page(report, title=title))
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -159,11 +236,29 @@ def _write(directory: Path, outcome: Outcome, config: PrepareConfig) -> dict[str
         "summary": summary_lines(outcome, config),
         "sources": [source_record(one) for one in outcome.sources],
         "layout": "; ".join(dict.fromkeys(str(one.layout) for one in outcome.sources)),
-        "kind": outcome.splits.train[0].kind,
-        "settings": config.model_dump(),
+        "kind": outcome.kind,
+        "settings": config.model_dump(mode="json"),
         "counts": counts(outcome),
         "splits": splits,
         "fingerprint": hashlib.sha256("".join(str(one["sha256"]) for one in splits.values()).encode()).hexdigest(),
     }
     write_json(directory / MANIFEST, manifest)
     return manifest
+
+
+def _lines(outcome: Outcome, side: int) -> Iterator[bytes]:
+    positions = np.flatnonzero(outcome.sides == side)
+    if side == TRAIN and outcome.repeats is not None:
+        positions = np.repeat(positions, outcome.repeats[positions])
+    return outcome.examples.select(positions).lines()
+
+
+def _remove_spools(staging: Path, chosen: _Chosen) -> None:
+    chosen.gathered.examples.close()
+    for name in (SPOOL, PASSAGES):
+        (staging / name).unlink(missing_ok=True)
+
+
+def _opened(directory: Path, manifest: Mapping[str, Any]) -> PreparedData:
+    splits = {name: open_examples(directory / f"{name}.jsonl")[0] for name in SPLIT_NAMES}
+    return PreparedData(directory=directory, manifest=manifest, **splits)

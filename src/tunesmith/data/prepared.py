@@ -4,7 +4,9 @@
       train.jsonl        one example a line, as `example_to_record` writes it
       validation.jsonl
       test.jsonl
-      report.json        what was read, kept and left out, for people
+      report.json        what was read, kept and left out, for people; report.html is the same with plots
+      removed.jsonl      every row and example left out, with its source and reason
+      changed.jsonl      every example that a fix or a reviewer changed, with its source, reason, before and after
       manifest.json      sources, settings and fingerprints; written last
 
 The fingerprints make sure that what is trained on is what was prepared: a split file edited by hand is refused.
@@ -12,35 +14,36 @@ The fingerprints make sure that what is trained on is what was prepared: a split
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tunesmith.data.store import StoredExamples, example_from_record, example_to_record, open_examples
 from tunesmith.errors import DataError, RunError
-from tunesmith.files import read_json_lines
 from tunesmith.runs import RunDirectory
-from tunesmith.types import Example, ExampleKind, Message
+from tunesmith.types import Example, ExampleKind
+
+__all__ = ["PreparedData", "example_from_record", "example_to_record", "load_data_of", "load_prepared"]
 
 SCHEMA_VERSION = 1
 """Of prepared directories; a higher one was written by a newer tunesmith and is refused."""
 
 SPLIT_NAMES = ("train", "validation", "test")
 MANIFEST = "manifest.json"
-REPORT = "report.json"
+REPORT, PAGE = "report.json", "report.html"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedData:
-    """A checked, split data set on disk, its examples in memory."""
+    """A checked, split data set on disk; its examples are read when they are asked for."""
 
     directory: Path
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example]
     manifest: Mapping[str, Any]
 
     @property
@@ -57,6 +60,11 @@ class PreparedData:
     def template(self) -> str:
         """The prompt template chosen at preparation, `auto` when none was."""
         return str(self.manifest["settings"]["template"])
+
+    def findings(self) -> list[dict[str, Any]]:
+        """What the checks found, worst first, as the report has it; empty for a set prepared before there were checks."""
+        file = self.directory / REPORT
+        return list(json.loads(file.read_text(encoding="utf-8")).get("findings", ())) if file.is_file() else []
 
     def summary(self) -> str:
         """What was read, kept and split, in a few lines for the screen."""
@@ -102,54 +110,15 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
 _AGAIN = "edit the source file instead and prepare it again into another directory"
 
 
-def _read_split(file: Path, sha256: str) -> tuple[Example, ...]:
+def _read_split(file: Path, sha256: str) -> StoredExamples:
     try:
-        found = file_sha256(file)
+        examples, found = open_examples(file)
     except FileNotFoundError:
         raise DataError(str(file), "the file is gone", expected="the file that was prepared", remedy="prepare the data again") from None
     if found != sha256:
         expected = f"the sha256 {sha256[:12]}… of the manifest"
         raise DataError(str(file), "it was changed after it was prepared", expected=expected, remedy=_AGAIN)
-    return tuple(example_from_record(record) for record in read_json_lines(file))
-
-
-def file_sha256(file: Path) -> str:
-    """The checksum of a file's bytes, in hexadecimal."""
-    with file.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def example_to_record(example: Example) -> dict[str, Any]:
-    """The example as JSON keeps it; `example_from_record` gives back an equal one. Parts that are not there are left out."""
-    record: dict[str, Any] = {"id": example.id, "source": example.source, "group": example.group}
-    if example.messages:
-        record["messages"] = [{"role": message.role, "content": message.content} for message in example.messages]
-    if example.text is not None:
-        record["text"] = example.text
-    if example.rejected is not None:
-        record["rejected"] = example.rejected
-    if example.label is not None:
-        record["label"] = example.label
-    if example.unfinished:
-        record["unfinished"] = True
-    if example.fields:
-        record["fields"] = dict(example.fields)
-    return record
-
-
-def example_from_record(record: Mapping[str, Any]) -> Example:
-    """The inverse of `example_to_record`."""
-    return Example(
-        id=record["id"],
-        source=record["source"],
-        group=record["group"],
-        messages=tuple(Message(role=message["role"], content=message["content"]) for message in record.get("messages", ())),
-        text=record.get("text"),
-        rejected=record.get("rejected"),
-        label=record.get("label"),
-        unfinished=record.get("unfinished", False),
-        fields=record.get("fields", {}),
-    )
+    return examples
 
 
 def load_data_of(run: RunDirectory) -> PreparedData:

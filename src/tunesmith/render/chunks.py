@@ -6,11 +6,10 @@ for checked in check_all(examples, renderer, Limits(max_length=1024, over_length
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple
 
 from tunesmith.render import picture
@@ -20,6 +19,7 @@ from tunesmith.render.renderer import Renderer
 from tunesmith.render.templates import Piece
 from tunesmith.render.windows import cut_into_windows
 from tunesmith.types import Example, RenderedExample
+from tunesmith.workers import MOST_WORKERS, Workers, available_cores
 
 OverLength = Literal["refuse", "drop", "cut"]
 Renderings = tuple[RenderedExample, ...]
@@ -75,25 +75,16 @@ def check_all(examples: Sequence[Example], renderer: Renderer, limits: Limits, p
     """All examples, chunk by chunk in their order; many of them in several processes (None: by their number and the cores)."""
     starts = range(0, len(examples), CHUNK)
     if processes is None:
-        processes = 1 if len(examples) < FEWEST_FOR_PROCESSES else min(8, available_cores())
+        processes = 1 if len(examples) < FEWEST_FOR_PROCESSES else min(MOST_WORKERS, available_cores())
     chunks: Iterable[Sequence[Example]] = (examples[start : start + CHUNK] for start in starts)
     if processes == 1:
         yield from (check_chunk(chunk, renderer, limits) for chunk in chunks)
         return
-    from joblib import Parallel, delayed
-
-    shipped = pickle.dumps(renderer)
-    yield from Parallel(n_jobs=processes, return_as="generator", pre_dispatch="2*n_jobs")(
-        delayed(_check_shipped)(chunk, shipped, limits) for chunk in chunks
-    )
+    with Workers(processes) as workers:
+        yield from workers.map(partial(_check_shipped, pickle.dumps(renderer), limits), chunks)
 
 
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def _check_shipped(examples: Sequence[Example], renderer: bytes, limits: Limits) -> CheckedChunk:
+def _check_shipped(renderer: bytes, limits: Limits, examples: Sequence[Example]) -> CheckedChunk:
     return check_chunk(examples, _unpacked(renderer), limits)
 
 
