@@ -4,8 +4,8 @@
     python bench/data.py --rows 1000000 --repeats 1                            # ours alone, for its memory
 
 The rows are questions and answers made of the built-in set (varied.py), in a JSON Lines file. Ours: `prepare` with all its
-default checks, duplicates, near-duplicate clusters and the split, then the preflight of the training split, then the packs of
-one epoch; a second time with the cache of tokens. TRL: the rows read with `datasets`, then what its SFTTrainer does before its
+default checks, duplicates, near-duplicate clusters and the split, then the preflight of the training split, then the plan of the packs
+of one epoch; a second time with the cache of tokens. TRL: the rows read with `datasets`, then what its SFTTrainer does before its
 first step (chat template, tokens, packing), in one process and in as many as there are threads.
 """
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 import transformers
 from transformers import AutoTokenizer
 
-import tunesmith
 from measure import TreeMemory, read_task, write_figures
 from tunesmith.config import PrepareConfig, TrainConfig
 from tunesmith.data import load_prepared, prepare
-from tunesmith.engine.packing import ROUND_TO, build_pack, plan_packs
+from tunesmith.engine.packing import plan_packs
 from tunesmith.render.preflight import Preflight, run_preflight
 from tunesmith.render.renderer import Renderer
 from tunesmith.render.token_cache import TokenCache
@@ -29,7 +29,7 @@ def main() -> None:
         prepared_at = time.perf_counter()
         preflight = rendered(task)
         rendered_at = time.perf_counter()
-        num_packs = pack(preflight, task["max_length"])
+        num_packs = plan(preflight, task["max_length"])
         packed_at = time.perf_counter()
         rendered(task)
         again = time.perf_counter() - packed_at
@@ -43,7 +43,7 @@ def main() -> None:
         "num_packs": num_packs,
         "peak_memory_bytes": memory.peak_bytes,
     }
-    versions = {"tunesmith": tunesmith.__version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    versions = {"tunesmith": version("tunesmith"), "torch": torch.__version__, "transformers": transformers.__version__}
     write_figures(task, {**figures, "versions": versions})
 
 
@@ -55,16 +55,10 @@ def rendered(task: dict[str, object]) -> Preflight:
     return run_preflight(prepared.train, renderer, max_length=int(str(task["max_length"])), over_length="drop", cache=cache)
 
 
-def pack(preflight: Preflight, max_tokens: int) -> int:
-    """Every pack of one epoch, built and let go, as training does it."""
+def plan(preflight: Preflight, max_tokens: int) -> int:
+    """Which examples come into which pack of one epoch; their tensors are laid at each step, as TRL's collator does it."""
     steps = plan_steps(preflight.rendered.lengths.tolist(), TrainConfig(model="", data=Path(), epochs=1, examples_per_step=16))
-    device, num_packs = torch.device("cpu"), 0
-    for step in steps:
-        examples = [preflight.rendered[index] for index in step]
-        for members in plan_packs([one.token_ids for one in examples], max_tokens):
-            build_pack(examples, members, device, round_to=ROUND_TO)
-            num_packs += 1
-    return num_packs
+    return sum(len(plan_packs([preflight.rendered[index].token_ids for index in step], max_tokens)) for step in steps)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Literal, NamedTuple
 
 from tunesmith.render import picture
@@ -97,15 +98,16 @@ def _unpacked(renderer: bytes) -> Renderer:
 
 def check_chunk(examples: Sequence[Example], renderer: Renderer, limits: Limits) -> CheckedChunk:
     """Render, cut or leave out what is too long, look for faults."""
-    pieces = (piece for example in examples for piece in _pieces(example, renderer))
+    pieces = [renderer.pieces(example) for example in examples]
+    rejected = [Piece(text=example.rejected, supervised=True) for example in examples if example.rejected is not None]
     kept: list[Renderings] = []
     numbers: list[int] = []
     too_long: list[TooLong] = []
     faults: list[Fault] = []
     num_faulty = 0
-    with renderer.encoder.remembering(pieces):
+    with renderer.encoder.remembering(chain(rejected, *pieces)):
         for number, example in enumerate(examples):
-            renderings = render_all(example, renderer, limits.max_length)
+            renderings = render_all(example, renderer, limits.max_length, pieces[number])
             longest = max(len(rendered.token_ids) for rendered in renderings)
             if longest > limits.max_length:
                 too_long.append(_too_long(number, longest, renderings))
@@ -137,11 +139,6 @@ def _too_long(number: int, longest: int, renderings: Renderings) -> TooLong:
     )
 
 
-def _pieces(example: Example, renderer: Renderer) -> list[Piece]:
-    pieces = renderer.pieces(example)
-    return pieces if example.rejected is None else [*pieces, Piece(text=example.rejected, supervised=True)]
-
-
 def _arrays(kept: Sequence[Renderings], numbers: Sequence[int], *, are_pairs: bool) -> tuple[TokenArrays, ...]:
     if are_pairs:
         return tuple(TokenArrays.of([renderings[side] for renderings in kept], numbers) for side in (0, 1))
@@ -149,10 +146,12 @@ def _arrays(kept: Sequence[Renderings], numbers: Sequence[int], *, are_pairs: bo
     return (TokenArrays.of([rendered for rendered, _ in flat], [number for _, number in flat]),)
 
 
-def render_all(example: Example, renderer: Renderer, max_length: int) -> Renderings:
-    """Every token sequence that an example trains on: both sides of a preference pair, all windows of a raw text."""
+def render_all(example: Example, renderer: Renderer, max_length: int, pieces: Sequence[Piece] | None = None) -> Renderings:
+    """Every token sequence that an example trains on: both sides of a preference pair, all windows of a raw text.
+
+    `pieces`: what `renderer.pieces(example)` gives, where that is known already.
+    """
+    rendered = renderer.render(example, pieces)
     if example.kind == "pair":
-        return renderer.render(example), renderer.render(example.swapped())
-    if example.kind == "text":
-        return cut_into_windows(renderer.render(example), max_length, renderer.bos_id)
-    return (renderer.render(example),)
+        return rendered, renderer.render(example.swapped())
+    return cut_into_windows(rendered, max_length, renderer.bos_id) if example.kind == "text" else (rendered,)

@@ -102,13 +102,14 @@ class Renderer:
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
-    def render(self, example: Example) -> RenderedExample:
+    def render(self, example: Example, pieces: Sequence[Piece] | None = None) -> RenderedExample:
         """Tokens of the whole example; nothing is cut.
 
         Of a preference pair these are the chosen answer's (`render(example.swapped())` gives the rejected one's). A preference
-        is about the last answer, so where there is one, earlier answers belong to the prompt and are not supervised.
+        is about the last answer, so where there is one, earlier answers belong to the prompt and are not supervised. `pieces`: the
+        example's own, where they are known already.
         """
-        tokens = self._encode(self.pieces(example))
+        tokens = self._encode(self.pieces(example) if pieces is None else pieces)
         supervised = tokens.supervised
         if example.kind in ("pair", "judged"):
             num_prompt = len(self.prompt_ids(example.prompt_messages, example.fields))
