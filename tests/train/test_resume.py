@@ -135,7 +135,7 @@ def test_crashed_after_the_validation_that_ended_it(
     settings: Settings, tmp_path: Path, uninterrupted: Uninterrupted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped early, then killed before the model was written: the resumed run must not train on."""
-    config = settings(method="full", learning_rate=0.02, schedule="constant", warmup_fraction=0.0, epochs=20, evaluate_every=1, patience=3)
+    config = settings(method="full", learning_rate=0.05, schedule="constant", warmup_fraction=0.0, epochs=20, evaluate_every=1, patience=3)
     whole = uninterrupted(config)
     assert whole.manifest()["num_steps"] < 80
     with monkeypatch.context() as patch:
