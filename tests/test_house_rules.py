@@ -16,7 +16,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = (
     {"types", "errors"},
-    {"files", "workers"},
+    {"files", "pages", "workers"},
     {"config", "assets", "runs"},
     {"embeddings"},
     {"data", "render", "engine"},

@@ -1,52 +1,23 @@
-"""The report's charts as SVG elements that stand in a page: no files, no scripts, the page's fonts and colours.
-
-matplotlib draws with marker colours that are then replaced by the page's CSS variables, so that one drawing serves light
-and dark mode. Every chart is drawn for 420 CSS pixels, the width of a phone; shapes differ as well as colours.
-"""
+"""The charts of an evaluation's page, drawn for 420 CSS pixels, the width of a phone; shapes differ as well as colours."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.evaluate.comparison import Comparison, Verdict
+from tunesmith.pages import BLUE, INK, MUTED, ORANGE, PAGE, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Drawn colour -> CSS variable of the page.
-INK, MUTED, FAINT, GOOD, BAD, PAGE = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-_VARIABLES = {INK: "--ink", MUTED: "--muted", FAINT: "--line", GOOD: "--blue", BAD: "--orange", PAGE: "--page"}
-_STYLE: Mapping[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: selectable, in the page's font
-    "font.size": 12,
-    "text.color": INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "axes.grid": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "lines.solid_capstyle": "round",
-}
 _VERDICT_LOOK: Mapping[Verdict, tuple[str, str, str]] = {  # marker, colour, fill
-    "better": ("o", GOOD, GOOD),
-    "worse": ("v", BAD, BAD),
+    "better": ("o", BLUE, BLUE),
+    "worse": ("v", ORANGE, ORANGE),
     "cannot tell": ("o", MUTED, PAGE),
 }
-_WIDTH = 5.8
-"""Inches of 72 points; the browser scales the drawing to its column."""
 
 
 def forest_chart(comparisons: Sequence[Comparison]) -> str | None:
@@ -71,7 +42,7 @@ def forest_chart(comparisons: Sequence[Comparison]) -> str | None:
         axes.spines.left.set_visible(False)
         axes.set_xlabel("standard deviations of the difference, better →", loc="right")
 
-    return _svg(draw, name="forest", height=0.8 + 0.46 * len(drawn))
+    return svg(draw, name="forest", height=0.8 + 0.46 * len(drawn))
 
 
 def _draw_difference(axes: Axes, row: int, comparison: Comparison) -> None:
@@ -95,17 +66,17 @@ def loss_chart(metrics: Sequence[Mapping[str, Any]]) -> str | None:
         axes = figure.subplots()
         if steps:
             places, losses = zip(*steps, strict=True)
-            axes.plot(places, losses, color=GOOD, linewidth=0.8, alpha=0.35)
-            axes.plot(places, smoothed(losses), color=GOOD, linewidth=2, label="training, smoothed")
+            axes.plot(places, losses, color=BLUE, linewidth=0.8, alpha=0.35)
+            axes.plot(places, smoothed(losses), color=BLUE, linewidth=2, label="training, smoothed")
         if validations:
-            axes.plot(*zip(*validations, strict=True), "D--", color=BAD, linewidth=1.4, markersize=5, label="validation")
+            axes.plot(*zip(*validations, strict=True), "D--", color=ORANGE, linewidth=1.4, markersize=5, label="validation")
             best = min(validations, key=lambda point: point[1])
-            axes.plot(*best, "D", color=BAD, markersize=10, fillstyle="none", mew=1.4, label=f"best, step {best[0]}", linestyle="none")
+            axes.plot(*best, "D", color=ORANGE, markersize=10, fillstyle="none", mew=1.4, label=f"best, step {best[0]}", linestyle="none")
         axes.set_xlabel("step")
         axes.set_ylabel("loss of the preferences" if any("reward_accuracy" in line for line in metrics) else "nats per token")
         axes.legend(loc="upper right")
 
-    return _svg(draw, name="loss", height=3.2)
+    return svg(draw, name="loss", height=3.2)
 
 
 def learning_rate_chart(metrics: Sequence[Mapping[str, Any]]) -> str | None:
@@ -122,35 +93,10 @@ def learning_rate_chart(metrics: Sequence[Mapping[str, Any]]) -> str | None:
         axes.set_xlabel("step")
         axes.set_ylabel("learning rate")
 
-    return _svg(draw, name="rate", height=3.2)
+    return svg(draw, name="rate", height=3.2)
 
 
 def smoothed(values: Sequence[float], *, share: float = 0.05) -> list[float]:
     """Mean over about this share of the values around each, fewer towards the ends; unlike a running average it does not lag."""
     reach = round(share * len(values) / 2)
     return [fmean(values[max(0, i - reach) : i + reach + 1]) for i in range(len(values))]
-
-
-def _svg(draw: Any, *, name: str, height: float) -> str:
-    """Run `draw` on a new figure and return one `<svg>` element with ids of its own."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"tunesmith-{name}"}):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _for_page(buffer.getvalue(), name)
-
-
-def _for_page(text: str, name: str) -> str:
-    """Only the element; sized by the page; ids unique within it; colours and fonts the page's."""
-    element = text[text.index("<svg") :]
-    element = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", element, flags=re.DOTALL)  # its style would apply to the whole page
-    element = re.sub(r' (?:xmlns(?::\w+)?|width|height|version)="[^"]*"', "", element.split(">", 1)[0]) + ">" + element.split(">", 1)[1]
-    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element)
-    element = re.sub(r"font-family: [^;\"]*", "font-family: inherit", element)
-    for colour, variable in _VARIABLES.items():
-        element = element.replace(colour, f"var({variable})")
-    return element.replace("<svg", '<svg aria-hidden="true"', 1)

@@ -21,6 +21,7 @@ from tunesmith.evaluate.flips import FlipKind, RightRule, flip_kind
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.report import EvaluationReport
 from tunesmith.evaluate.scorers import METRICS
+from tunesmith.pages import environment
 
 MOST_SHOWN = 60
 """Answers shown of each kind; the page stays under a few megabytes, and `records.jsonl` has them all."""
@@ -99,16 +100,8 @@ def render_html(
 
 
 def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("tunesmith.evaluate", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    pages = environment("tunesmith.evaluate")
+    pages.filters |= {
         "signed": lambda value, digits: _typeset(wording.signed(value, digits)),
         "bracketed": lambda interval, digits: _typeset(wording.bracketed(interval, digits)),
         "minus": _minus,
@@ -116,8 +109,8 @@ def _template() -> Any:
         "roughly": wording.roughly,
         "fixed": lambda value, digits: f"{value:.{digits}f}",
     }
-    environment.globals |= {"share": wording.share, "counted": wording.counted, "METRICS": METRICS}
-    return environment.get_template("report.html")
+    pages.globals |= {"share": wording.share, "counted": wording.counted, "METRICS": METRICS}
+    return pages.get_template("report.html")
 
 
 def _typeset(text: str) -> str:

@@ -1,43 +1,16 @@
-"""The page's charts as SVG elements: no files, no scripts, the page's fonts and colours in light and dark.
-
-matplotlib draws with marker colours that are then replaced by the page's CSS variables. Texts of users (names of classes) are drawn as
-text; matplotlib escapes them, and reads dollar signs as nothing but dollar signs here.
-"""
+"""The charts of a data set's page: lengths, classes, languages, splits."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+from tunesmith.pages import BLUE, INK, MUTED, ORANGE, svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-INK, MUTED, FAINT, BLUE, ORANGE = "#010101", "#020202", "#030303", "#040404", "#050505"
-_VARIABLES = {INK: "--ink", MUTED: "--muted", FAINT: "--line", BLUE: "--blue", ORANGE: "--orange"}
-_STYLE: Mapping[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: selectable, in the page's font
-    "text.parse_math": False,
-    "font.size": 12,
-    "text.color": INK,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": FAINT,
-    "ytick.color": FAINT,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "axes.grid": True,
-    "grid.color": FAINT,
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
-_WIDTH = 5.8
-"""Inches of 72 points; the browser scales the drawing to its column."""
 MOST_BARS = 20
 LONGEST_NAME = 28
 
@@ -63,7 +36,7 @@ def length_chart(figures: Mapping[str, Any], unit: str, *, name: str, limit: int
         if limit is not None and limit <= ends[-1]:
             axes.axvline(limit, color=MUTED, linewidth=1.2, linestyle="--")
 
-    return _svg(draw, name=name, height=2.9)
+    return svg(draw, name=name, height=2.9)
 
 
 def bar_chart(counts: Sequence[tuple[str, float]], label: str, *, name: str) -> str:
@@ -82,7 +55,7 @@ def bar_chart(counts: Sequence[tuple[str, float]], label: str, *, name: str) -> 
         axes.spines.left.set_visible(False)
         axes.set_xlabel(label)
 
-    return _svg(draw, name=name, height=0.9 + 0.27 * len(counts))
+    return svg(draw, name=name, height=0.9 + 0.27 * len(counts))
 
 
 def _curve(values: Sequence[float], label: str, *, name: str) -> str:
@@ -93,35 +66,8 @@ def _curve(values: Sequence[float], label: str, *, name: str) -> str:
         axes.set_ylabel(label)
         axes.grid(visible=False, axis="x")
 
-    return _svg(draw, name=name, height=2.6)
+    return svg(draw, name=name, height=2.6)
 
 
 def _short(text: str) -> str:
     return text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…"
-
-
-def _svg(draw: Callable[[Figure], None], *, name: str, height: float) -> str:
-    """Run `draw` on a new figure and return one `<svg>` element with ids of its own."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"tunesmith-{name}"}):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _for_page(buffer.getvalue(), name)
-
-
-def _for_page(text: str, name: str) -> str:
-    """Only the element; sized by the page; ids unique within it; colours and fonts the page's."""
-    element = text[text.index("<svg") :]
-    element = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", element, flags=re.DOTALL)  # its style would apply to the whole page
-    element = re.sub(r"<!--.*?-->\s*", "", element, flags=re.DOTALL)  # comments repeat the texts
-    head, rest = element.split(">", 1)
-    element = re.sub(r' (?:xmlns(?::\w+)?|width|height|version)="[^"]*"', "", head) + ">" + rest
-    element = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element)
-    element = re.sub(r"font-family: [^;\"]*", "font-family: inherit", element)
-    for colour, variable in _VARIABLES.items():
-        element = element.replace(colour, f"var({variable})")
-    return element.replace("<svg", '<svg aria-hidden="true"', 1)

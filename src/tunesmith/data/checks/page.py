@@ -16,6 +16,7 @@ from typing import Any
 from tunesmith.data.checks.charts import bar_chart, length_chart
 from tunesmith.data.checks.finding import SEVERITIES, Severity, counted, percent
 from tunesmith.data.checks.registry import CHECKS
+from tunesmith.pages import environment
 
 LONGEST_SUMMARY_LINE = 600
 SPLITS = ("train", "validation", "test")
@@ -93,19 +94,12 @@ def _length_charts(figures: Mapping[str, Any] | None, limit: int | None) -> list
 
 
 def _template() -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("tunesmith.data.checks", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "drawn": Markup, "typeset": _typeset}  # `drawn` is for charts alone
-    environment.globals |= {"counted": counted}
-    return environment.get_template("check.html")
+    pages = environment("tunesmith.data.checks")
+    pages.filters |= {"percent": percent, "drawn": Markup, "typeset": _typeset}  # `drawn` is for charts alone
+    pages.globals |= {"counted": counted}
+    return pages.get_template("check.html")
 
 
 def _typeset(text: str) -> str:
