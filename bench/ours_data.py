@@ -57,8 +57,10 @@ def rendered(task: dict[str, object]) -> Preflight:
 
 def plan(preflight: Preflight, max_tokens: int) -> int:
     """Which examples come into which pack of one epoch; their tensors are laid at each step, as TRL's collator does it."""
+    arrays = preflight.rendered.arrays
     steps = plan_steps(preflight.rendered.lengths.tolist(), TrainConfig(model="", data=Path(), epochs=1, examples_per_step=16))
-    return sum(len(plan_packs([preflight.rendered[index].token_ids for index in step], max_tokens)) for step in steps)
+    sequences = ([arrays.token_ids[arrays.starts[i] : arrays.starts[i + 1]].tolist() for i in step] for step in steps)
+    return sum(len(plan_packs(step, max_tokens)) for step in sequences)
 
 
 if __name__ == "__main__":

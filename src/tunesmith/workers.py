@@ -4,12 +4,14 @@
         for result in workers.map(function, pieces):
             ...
 
-The processes are joblib's (loky): fresh interpreters, so no locks of torch's threads are inherited, and the user's script is not
-imported once more. Small work pays no interpreter: the first pieces are done at home, and workers start only when there are more.
+This process works too, on pieces for which the others have no hand free, so none of the cores waits while they start. They are joblib's
+(loky): fresh interpreters, so no locks of torch's threads are inherited, and the user's script is not imported once more. Small work pays
+no interpreter: the first pieces are done at home, and workers start only when there are more.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -19,7 +21,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Self, TypeVar
 
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, first_line
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -27,8 +29,10 @@ Result = TypeVar("Result")
 SECONDS_AT_HOME = 0.5
 """Work that is done by then starts no process (0.3 s each, more where the function imports much)."""
 MOST_WORKERS = 8
-PIECES_AHEAD = 3
-"""Handed out for each worker before the first result is taken: bounds what waits in memory."""
+PIECES_AHEAD = 2
+"""Of each worker: one in its hands, one at its door, so that few are left to wait for at the end."""
+MOST_WAITING = 16
+"""Results of each worker that wait in memory for an earlier one."""
 
 
 def available_cores() -> int:
@@ -40,7 +44,7 @@ class Workers:
     """Processes that are started when they pay, and ended with the block."""
 
     def __init__(self, number: int | None = None) -> None:
-        """`number` of processes, all cores but at most eight when None; 1 computes everything at home."""
+        """`number` of processes, this one included; all cores but at most eight when None; 1 computes everything at home."""
         self.number = min(MOST_WORKERS, available_cores()) if number is None else number
         self._has_started = False
 
@@ -61,32 +65,38 @@ class Workers:
             Exception: what `function` raised.
         """
         waiting, started = iter(pieces), time.monotonic()
-        while self.number == 1 or time.monotonic() - started < SECONDS_AT_HOME:
-            try:
-                piece = next(waiting)
-            except StopIteration:
-                return
-            yield function(piece)
-        yield from self._spread(function, waiting)
+        gc.freeze()  # what is there already is not looked through for garbage while the work adds to it
+        try:
+            while self.number == 1 or not (self._has_started or time.monotonic() - started > SECONDS_AT_HOME):
+                try:
+                    piece = next(waiting)
+                except StopIteration:
+                    return
+                yield function(piece)
+            yield from self._spread(function, waiting)
+        finally:
+            gc.unfreeze()
 
     def _spread(self, function: Callable[[Piece], Result], pieces: Iterator[Piece]) -> Iterator[Result]:
         from joblib.externals.loky import get_reusable_executor
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
         self._has_started = True
-        executor = get_reusable_executor(max_workers=self.number, env={"OMP_NUM_THREADS": "1"})
-        running: deque[Future[Result]] = deque()
+        others = self.number - 1
+        executor = get_reusable_executor(max_workers=others, env={"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"})
+        running: deque[Future[Result]] = deque()  # in the order of the pieces; those done at home among them
         try:
             for piece in pieces:
-                running.append(executor.submit(_in_worker, function, piece))
-                if len(running) == PIECES_AHEAD * self.number:
+                is_busy = sum(not future.done() for future in running) >= PIECES_AHEAD * others
+                running.append(_at_home(function, piece) if is_busy else executor.submit(_in_worker, function, piece))
+                while running and (running[0].done() or len(running) > MOST_WAITING * others):
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
         except BrokenProcessPool as error:
             raise DataError(
                 "a worker process",
-                f"it ended in the middle of its work ({_first_line(error)})",
+                f"it ended in the middle of its work ({first_line(error)})",
                 expected="enough memory for every worker",
                 remedy="free some memory",
             ) from None
@@ -95,17 +105,20 @@ class Workers:
                 future.cancel()
 
 
+def _at_home(function: Callable[[Piece], Result], piece: Piece) -> Future[Result]:
+    done: Future[Result] = Future()
+    done.set_result(function(piece))
+    return done
+
+
 def _in_worker(function: Callable[[Piece], Result], piece: Piece) -> Result:
     if not _Output.is_apart:
         sys.stdout.flush()
         os.dup2(sys.stderr.fileno(), 1)  # what a library prints must not get into a result on standard output
         _Output.is_apart = True
+        gc.freeze()  # as at home
     return function(piece)
 
 
 class _Output:
     is_apart = False
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

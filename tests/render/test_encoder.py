@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.samples import qa
 from tunesmith.render.encoder import Encoder
 from tunesmith.render.renderer import Renderer
-from tunesmith.render.templates import Piece
+from tunesmith.render.templates import ChatTemplate, Piece
 
 TEXTS = st.lists(st.text() | st.sampled_from(["<|im_end|>", "a <|im_start|>user\n", " b", "\n"]), max_size=6)
 
@@ -23,6 +23,8 @@ def test_together_as_alone(texts: list[str], literal: bool, name: str, request: 
     tokenizer: Any = request.getfixturevalue(name)
     encoder = Encoder(tokenizer)
     alone = [encoder(text, literal=literal) for text in texts]
+    alike = [tokenizer(text, add_special_tokens=False, split_special_tokens=literal).input_ids for text in texts]
+    assert alone == alike, "the tokenizer itself gives others"
     with encoder.remembering(Piece(text=text, literal=literal) for text in texts):
         assert [encoder(text, literal=literal) for text in texts] == alone
         assert encoder("not among them", literal=literal) == Encoder(tokenizer)("not among them", literal=literal)
@@ -31,8 +33,10 @@ def test_together_as_alone(texts: list[str], literal: bool, name: str, request: 
 def test_what_is_remembered_is_not_encoded_again(chat: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
     example = qa("one", "two")
     before = chat.render(example)
-    with chat.encoder.remembering(chat.pieces(example)):
+    with chat.remembering([example]):
         monkeypatch.setattr(Encoder, "_encode", lambda *args: pytest.fail("encoded again"))
+        monkeypatch.setattr(ChatTemplate, "prompt_pieces", lambda *args: pytest.fail("filled again"))
         assert chat.render(example) == before
+        assert chat.prompt_ids(example.prompt_messages, example.fields) == before.token_ids[: before.supervised.index(True)]
     monkeypatch.undo()
     assert chat.render(example) == before

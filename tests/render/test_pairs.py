@@ -109,7 +109,7 @@ class TestFaults:
         assert "<unk>" in caught.value.remedy, "the picture is not of the side at fault"
 
     def test_pairs_among_others(self, chat: Renderer) -> None:
-        with pytest.raises(DataError, match="the training split: 1 preference pairs among 2 examples"):
+        with pytest.raises(DataError, match="the training split: 1 preference pairs among the first 2 examples"):
             run([pair("one", "two", "red"), qa("one", "two")], chat)
 
 

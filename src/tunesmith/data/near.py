@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import tempfile
 from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -41,6 +43,7 @@ from tunesmith.data.shingles import (
     shingles,
     text_hashes,
 )
+from tunesmith.workers import available_cores
 
 Positions = NDArray[np.int64]
 
@@ -182,10 +185,15 @@ def similarities(texts: Texts, first: Positions, second: Positions, common: Hash
     """(pairs,): Jaccard of the texts at two positions each."""
     common = np.zeros(0, np.uint64) if common is None else common
     found = [np.zeros(0)]
-    for start, end in _slices(texts.sizes(first) + texts.sizes(second)):
-        positions, numbers = np.unique(np.concatenate((first[start:end], second[start:end])), return_inverse=True)
-        found.append(pair_similarities(texts.get(positions), numbers[: end - start], numbers[end - start :], common))
-    return np.concatenate(found)
+    running: deque[Future[NDArray[np.float64]]] = deque()
+    with ThreadPoolExecutor(available_cores()) as threads:  # numpy sorts and counts beside other threads
+        for start, end in _slices(texts.sizes(first) + texts.sizes(second)):
+            positions, numbers = np.unique(np.concatenate((first[start:end], second[start:end])), return_inverse=True)
+            pairs = (numbers[: end - start], numbers[end - start :])
+            running.append(threads.submit(pair_similarities, texts.get(positions), *pairs, common))
+            if len(running) > available_cores():  # the texts of a few slices are in memory
+                found.append(running.popleft().result())
+        return np.concatenate([*found, *(one.result() for one in running)])
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

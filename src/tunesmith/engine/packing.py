@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,12 +65,7 @@ def plan_packs(
         share: False counts every token, for packs built without sharing.
     """
     units = _units(sequences, families, grow(sequences, is_long_prefix) if share else alone(sequences))
-    num_packs = len(_fill(units, max_tokens))
-    low, high = max((unit.num_tokens for unit in units), default=0), max_tokens
-    while low < high:  # the smallest limit that needs no more packs lies between
-        middle = (low + high) // 2
-        low, high = (low, middle) if len(_fill(units, middle)) <= num_packs else (middle + 1, high)
-    packs = _fill(units, high)
+    packs = _fill_evenly(units, max_tokens)
     settled = _settle(packs, sequences, max_tokens) if share else packs
     return [[index for unit in pack for index in unit.members] for pack in settled]
 
@@ -80,10 +76,8 @@ class _Unit(NamedTuple):
     members: tuple[int, ...]
     pieces: dict[int, int]
     """The segments they are made of, and the tokens of each."""
-
-    @property
-    def num_tokens(self) -> int:
-        return sum(self.pieces.values())
+    num_tokens: int
+    """Of all pieces."""
 
 
 def _units(sequences: Sequence[Sequence[int]], families: Sequence[int] | None, forest: Forest) -> list[_Unit]:
@@ -97,25 +91,51 @@ def _units(sequences: Sequence[Sequence[int]], families: Sequence[int] | None, f
     members: dict[int, list[int]] = {}
     for index in order:
         members.setdefault(index if families is None else families[index], []).append(index)
-    return [
-        _Unit(tuple(family), {segment: forest.segments[segment].length for i in family for segment in forest.paths[i]})
-        for family in members.values()
-    ]
+    units = []
+    for family in members.values():
+        pieces = {segment: forest.segments[segment].length for i in family for segment in forest.paths[i]}
+        units.append(_Unit(tuple(family), pieces, sum(pieces.values())))
+    return units
 
 
-def _fill(units: Sequence[_Unit], limit: int) -> list[list[_Unit]]:
+class _Filled(NamedTuple):
+    """Units in packs."""
+
+    packs: list[list[_Unit]]
+    fullest: int
+    """Tokens of the fullest pack."""
+
+
+def _fill(units: Sequence[_Unit], limit: int) -> _Filled:
     packs: list[list[_Unit]] = []
     present: dict[int, int] = {}
-    used = 0
+    used = fullest = 0
     for unit in units:
-        more = sum(length for segment, length in unit.pieces.items() if segment not in present)
+        more = unit.num_tokens
+        if not present.keys().isdisjoint(unit.pieces):
+            more -= sum(length for segment, length in unit.pieces.items() if segment in present)
         if not packs or used + more > limit:
             packs.append([])
             present, used, more = {}, 0, unit.num_tokens
         packs[-1].append(unit)
         present.update(unit.pieces)
         used += more
-    return packs
+        fullest = max(fullest, used)
+    return _Filled(packs, fullest)
+
+
+def _fill_evenly(units: Sequence[_Unit], max_tokens: int) -> list[list[_Unit]]:
+    """With the smallest limit that needs no more packs than `max_tokens` does."""
+    best = _fill(units, max_tokens)
+    different = {segment: length for unit in units for segment, length in unit.pieces.items()}
+    low = max([unit.num_tokens for unit in units] + [math.ceil(sum(different.values()) / max(1, len(best.packs)))])
+    while low < best.fullest:  # it lies between
+        found = _fill(units, (low + best.fullest) // 2)
+        if len(found.packs) <= len(best.packs):
+            best = found
+        else:
+            low = (low + best.fullest) // 2 + 1
+    return best.packs
 
 
 def _settle(packs: Sequence[list[_Unit]], sequences: Sequence[Sequence[int]], limit: int) -> list[list[_Unit]]:
@@ -124,10 +144,15 @@ def _settle(packs: Sequence[list[_Unit]], sequences: Sequence[Sequence[int]], li
     surplus: list[_Unit] = []
     for pack in packs:
         now, surplus = [*surplus, *pack], []
-        while len(now) > 1 and grow([sequences[i] for unit in now for i in unit.members]).num_tokens > limit:
+        while len(now) > 1 and not _fits(now, sequences, limit):
             surplus.insert(0, now.pop())
         settled.append(now)
     return settled + (_settle([surplus], sequences, limit) if surplus else [])
+
+
+def _fits(pack: Sequence[_Unit], sequences: Sequence[Sequence[int]], limit: int) -> bool:
+    chosen = [sequences[i] for unit in pack for i in unit.members]
+    return sum(map(len, chosen)) <= limit or grow(chosen).num_tokens <= limit
 
 
 def bare(token_ids: Sequence[int], *, supervised: bool) -> RenderedExample:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 
 from tunesmith.render.renderer import Renderer
 from tunesmith.types import RenderedExample
@@ -88,10 +88,10 @@ def _compare_trained(renderings: Sequence[RenderedExample], renderer: Renderer) 
         answers = [example.reference]  # what a preference is about
     else:
         answers = [m.content for m in example.messages if m.role == "assistant"] if example.messages else [example.text or ""]
-    trained = renderer.decode([t for r in renderings for t, s in zip(r.token_ids, r.supervised, strict=True) if s])
-    ending = "" if example.unfinished else renderer.decode([renderer.end_of_turn_id])
+    trained = renderer.decode([token for one in renderings for token in compress(one.token_ids, one.supervised)])
+    ending = "" if example.unfinished else renderer.end_of_turn
     expected = "".join(answer.strip() + ending for answer in answers)
-    if _comparable(trained) != _comparable(expected):
+    if trained != expected and _comparable(trained) != _comparable(expected):
         return f"what would be trained is not its answer but {trained[:80]!r}"
     return None
 

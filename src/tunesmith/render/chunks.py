@@ -10,14 +10,12 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import chain
 from typing import Literal, NamedTuple
 
 from tunesmith.render import picture
 from tunesmith.render.checks import find_fault_of_all
 from tunesmith.render.rendered import TokenArrays
 from tunesmith.render.renderer import Renderer
-from tunesmith.render.templates import Piece
 from tunesmith.render.windows import cut_into_windows
 from tunesmith.types import Example, RenderedExample
 from tunesmith.workers import MOST_WORKERS, Workers, available_cores
@@ -26,10 +24,10 @@ OverLength = Literal["refuse", "drop", "cut"]
 Renderings = tuple[RenderedExample, ...]
 """Of one example: one; or the chosen and the rejected side of a preference pair; or the windows of a raw text."""
 
-CHUNK = 2_000
+CHUNK = 1_000
 """Examples that are rendered together."""
 FEWEST_FOR_PROCESSES = 20_000
-"""Starting a process costs some five seconds of importing, rendering this many examples twice that."""
+"""Starting a process costs a second of importing, rendering this many examples some four."""
 
 
 class Limits(NamedTuple):
@@ -65,6 +63,8 @@ class CheckedChunk:
     """What became of the examples, in their order."""
 
     num_examples: int
+    num_pairs: int
+    """Of them preference pairs: all or none, else they cannot be trained on together."""
     sides: tuple[TokenArrays, ...]
     """Chosen and rejected side of preference pairs, else one; `example` counts from the chunk's start."""
     too_long: tuple[TooLong, ...]
@@ -98,16 +98,16 @@ def _unpacked(renderer: bytes) -> Renderer:
 
 def check_chunk(examples: Sequence[Example], renderer: Renderer, limits: Limits) -> CheckedChunk:
     """Render, cut or leave out what is too long, look for faults."""
-    pieces = [renderer.pieces(example) for example in examples]
-    rejected = [Piece(text=example.rejected, supervised=True) for example in examples if example.rejected is not None]
+    examples = list(examples)  # reads each from its file
     kept: list[Renderings] = []
     numbers: list[int] = []
     too_long: list[TooLong] = []
     faults: list[Fault] = []
     num_faulty = 0
-    with renderer.encoder.remembering(chain(rejected, *pieces)):
+    num_pairs = sum(example.kind == "pair" for example in examples)
+    with renderer.remembering(examples):
         for number, example in enumerate(examples):
-            renderings = render_all(example, renderer, limits.max_length, pieces[number])
+            renderings = render_all(example, renderer, limits.max_length)
             longest = max(len(rendered.token_ids) for rendered in renderings)
             if longest > limits.max_length:
                 too_long.append(_too_long(number, longest, renderings))
@@ -122,7 +122,8 @@ def check_chunk(examples: Sequence[Example], renderer: Renderer, limits: Limits)
             numbers.append(number)
     return CheckedChunk(
         num_examples=len(examples),
-        sides=_arrays(kept, numbers, are_pairs=examples[0].kind == "pair"),
+        num_pairs=num_pairs,
+        sides=_arrays(kept, numbers, are_pairs=num_pairs == len(examples)),
         too_long=tuple(too_long),
         faults=tuple(faults),
         num_faulty=num_faulty,
@@ -146,12 +147,9 @@ def _arrays(kept: Sequence[Renderings], numbers: Sequence[int], *, are_pairs: bo
     return (TokenArrays.of([rendered for rendered, _ in flat], [number for _, number in flat]),)
 
 
-def render_all(example: Example, renderer: Renderer, max_length: int, pieces: Sequence[Piece] | None = None) -> Renderings:
-    """Every token sequence that an example trains on: both sides of a preference pair, all windows of a raw text.
-
-    `pieces`: what `renderer.pieces(example)` gives, where that is known already.
-    """
-    rendered = renderer.render(example, pieces)
+def render_all(example: Example, renderer: Renderer, max_length: int) -> Renderings:
+    """Every token sequence that an example trains on: both sides of a preference pair, all windows of a raw text."""
+    rendered = renderer.render(example)
     if example.kind == "pair":
         return rendered, renderer.render(example.swapped())
     return cut_into_windows(rendered, max_length, renderer.bos_id) if example.kind == "text" else (rendered,)

@@ -119,7 +119,6 @@ def run_preflight(
     cached = None if cache is None else cache.find(renderer, limits)
     if cached is not None:
         return _preflight(examples, cached.sides, limits, **cached.notes, is_from_cache=True)
-    _refuse_mixture(examples, split)
     found = _Found(split=split, limits=limits)
     chunks = found.passing(check_all(examples, renderer, limits, processes))
     tokens = kept_in_memory(chunks, found.notes) if cache is None else cache.keep(renderer, limits, chunks, found.notes)
@@ -147,6 +146,7 @@ class _Found:
     split: str
     limits: Limits
     num_examples: int = 0
+    num_pairs: int = 0
     num_kept: int = 0
     num_faulty: int = 0
     too_long: list[TooLong] = field(default_factory=list)
@@ -155,6 +155,8 @@ class _Found:
     def passing(self, chunks: Iterable[CheckedChunk]) -> Iterator[Sides]:
         """The chunks' tokens as they come, their examples numbered through; after the last one, the verdict."""
         for chunk in chunks:
+            self.num_pairs += chunk.num_pairs
+            self._refuse_mixture(self.num_examples + chunk.num_examples)
             self.too_long += chunk.too_long
             self.faults += chunk.faults
             self.num_faulty += chunk.num_faulty
@@ -170,6 +172,15 @@ class _Found:
             "dropped": sources if self.limits.over_length == "drop" else [],
             "cut": sources if self.limits.over_length == "cut" else [],
         }
+
+    def _refuse_mixture(self, num_examples: int) -> None:
+        if self.num_pairs not in (0, num_examples):
+            raise DataError(
+                f"the {self.split} split",
+                f"{self.num_pairs} preference pairs among the first {num_examples} examples",
+                expected="preference pairs alone, or none",
+                remedy="prepare them as two data sets",
+            )
 
     def _refuse(self) -> None:
         if self.too_long and self.limits.over_length == "refuse":
@@ -189,17 +200,6 @@ class _Found:
                 expected="every example to train its answer and its end-of-turn token, and nothing else",
                 remedy="correct the example or the template; these are its tokens, the supervised ones between ⟦ and ⟧:\n" + first.picture,
             )
-
-
-def _refuse_mixture(examples: Sequence[Example], split: str) -> None:
-    pairs = sum(example.kind == "pair" for example in examples)
-    if pairs not in (0, len(examples)):
-        raise DataError(
-            f"the {split} split",
-            f"{pairs} preference pairs among {len(examples)} examples",
-            expected="preference pairs alone, or none",
-            remedy="prepare them as two data sets",
-        )
 
 
 def _refuse_length(too_long: Sequence[TooLong], num_examples: int, max_length: int) -> PreflightError:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -39,8 +40,8 @@ class TokenArrays:
         lengths = [len(one.token_ids) for one in rendered]
         total = sum(lengths)
         return cls(
-            token_ids=np.fromiter((t for one in rendered for t in one.token_ids), np.int32, total),
-            supervised=np.fromiter((s for one in rendered for s in one.supervised), np.bool_, total),
+            token_ids=np.fromiter(chain.from_iterable(one.token_ids for one in rendered), np.int32, total),
+            supervised=np.fromiter(chain.from_iterable(one.supervised for one in rendered), np.bool_, total),
             starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]),
             example=np.array(numbers, np.int64),
             num_cut_tokens=np.array([one.num_cut_tokens for one in rendered], np.int64),

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple
@@ -32,6 +33,9 @@ from tunesmith.types import Example, Message, RenderedExample
 
 RENDERER_VERSION = 1
 """Part of the fingerprint: raised when the same template and tokenizer would give other tokens."""
+
+
+_PromptKey = tuple[tuple[Message, ...], tuple[tuple[str, str], ...]]
 
 
 class Tokens(NamedTuple):
@@ -83,6 +87,11 @@ class Renderer:
         return int(self.tokenizer.convert_tokens_to_ids(end_of_text(self.tokenizer)))
 
     @cached_property
+    def end_of_turn(self) -> str:
+        """Its text."""
+        return self.decode([self.end_of_turn_id])
+
+    @cached_property
     def stop_ids(self) -> frozenset[int]:
         """Generation stops at any of these."""
         eos_id = self.tokenizer.eos_token_id
@@ -102,14 +111,13 @@ class Renderer:
         )
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
-    def render(self, example: Example, pieces: Sequence[Piece] | None = None) -> RenderedExample:
+    def render(self, example: Example) -> RenderedExample:
         """Tokens of the whole example; nothing is cut.
 
         Of a preference pair these are the chosen answer's (`render(example.swapped())` gives the rejected one's). A preference
-        is about the last answer, so where there is one, earlier answers belong to the prompt and are not supervised. `pieces`: the
-        example's own, where they are known already.
+        is about the last answer, so where there is one, earlier answers belong to the prompt and are not supervised.
         """
-        tokens = self._encode(self.pieces(example) if pieces is None else pieces)
+        tokens = self._encode(self._pieces(example))
         supervised = tokens.supervised
         if example.kind in ("pair", "judged"):
             num_prompt = len(self.prompt_ids(example.prompt_messages, example.fields))
@@ -118,7 +126,7 @@ class Renderer:
 
     def prompt_ids(self, messages: Sequence[Message], fields: Mapping[str, str] | None = None) -> tuple[int, ...]:
         """Tokens up to where the model answers."""
-        return self._encode(self.template.prompt_pieces(messages, fields or {})).ids
+        return self._encode(self._prompt_pieces(messages, fields or {})).ids
 
     def text_prompt_ids(self, text: str) -> tuple[int, ...]:
         """Tokens of a text to be continued as it stands (models tuned on raw text)."""
@@ -131,7 +139,8 @@ class Renderer:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Text of token ids as they are, special tokens shown."""
-        text: str = self.tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        # By the compiled part at once: transformers first looks at the type of every id, which takes longer than decoding.
+        text: str = self.tokenizer.backend_tokenizer.decode(list(token_ids), skip_special_tokens=False)
         return text
 
     def fit(self, example: Example, max_length: int) -> RenderedExample:
@@ -175,13 +184,36 @@ class Renderer:
             raise DataError(place, f"a prompt of {len(ids)} tokens", expected=f"at most {max_tokens}", remedy=remedy)
         return self.prompt_ids(cut.prompt_messages, cut.fields)
 
-    def pieces(self, example: Example) -> list[Piece]:
+    @contextmanager
+    def remembering(self, examples: Sequence[Example]) -> Iterator[None]:
+        """Fill the template of every example once and encode all texts together; both are known within the block."""
+        sides = [side for one in examples for side in ((one,) if one.rejected is None else (one, one.swapped()))]
+        try:
+            for one in examples:
+                key = _key(one.prompt_messages, one.fields)
+                if one.text is None and key not in self._known_prompts:
+                    self._known_prompts[key] = self.template.prompt_pieces(one.prompt_messages, one.fields)
+            with self.encoder.remembering(piece for one in sides for piece in self._pieces(one)):
+                yield
+        finally:
+            self._known_prompts.clear()
+
+    def _pieces(self, example: Example) -> list[Piece]:
         """What the example is put together from."""
         if example.text is not None:
             text = Piece(text=example.text, supervised=True)
             return [text] if example.unfinished else [text, END_OF_TURN]
-        prompt = self.template.prompt_pieces(example.prompt_messages, example.fields)
+        prompt = self._prompt_pieces(example.prompt_messages, example.fields)
         return [*prompt, Piece(text=example.reference, supervised=True), END_OF_TURN]
+
+    def _prompt_pieces(self, messages: Sequence[Message], fields: Mapping[str, str]) -> list[Piece]:
+        known = self._known_prompts.get(_key(messages, fields)) if self._known_prompts else None
+        return self.template.prompt_pieces(messages, fields) if known is None else known
+
+    @cached_property
+    def _known_prompts(self) -> dict[_PromptKey, list[Piece]]:
+        """Filled templates; empty but within `remembering`."""
+        return {}
 
     def _encode(self, pieces: Sequence[Piece]) -> Tokens:
         """Encode each piece by itself: what one piece is never changes another one's tokens."""
@@ -212,6 +244,10 @@ class Renderer:
     def _prepends_space(self) -> bool:
         ids = [*self.tokenizer("x", add_special_tokens=False).input_ids, *self.tokenizer("y", add_special_tokens=False).input_ids]
         return self.decode(ids).strip() != "xy"
+
+
+def _key(messages: Sequence[Message], fields: Mapping[str, str]) -> _PromptKey:
+    return tuple(messages), tuple(fields.items())
 
 
 def _longest_cut(example: Example, fits: Callable[[Example], bool]) -> Example | None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tunesmith.errors import AssetError, TunesmithError
-from tunesmith.files import atomic_directory, write_json
+from tunesmith.files import atomic_directory, file_sha256, write_json
 from tunesmith.render.chunks import Limits
 from tunesmith.render.rendered import TokenArrays
 from tunesmith.render.renderer import Renderer
@@ -66,7 +66,7 @@ class TokenCache:
             return None
         try:
             manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-            is_whole = all(_sha256(entry / name) == sha256 for name, sha256 in manifest["files"].items())
+            is_whole = all(file_sha256(entry / name) == sha256 for name, sha256 in manifest["files"].items())
         except (OSError, ValueError):
             is_whole = False
         if not is_whole:
@@ -85,7 +85,7 @@ class TokenCache:
         try:
             with atomic_directory(entry) as staging:
                 num_sides = _write(staging, chunks)
-                files = {file.name: _sha256(file) for file in sorted(staging.iterdir())}
+                files = {file.name: file_sha256(file) for file in sorted(staging.iterdir())}
                 write_json(staging / MANIFEST, {"num_sides": num_sides, "files": files, "notes": dict(notes())})
         except OSError as error:
             if isinstance(error, TunesmithError):
@@ -144,14 +144,6 @@ def _mapped(folder: Path, num_sides: int) -> Sides:
 
 def _file(folder: Path, side: int, name: str) -> Path:
     return folder / f"{side}-{name}.bin"
-
-
-def _sha256(file: Path) -> str | None:
-    try:
-        with file.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def kept_in_memory(chunks: Iterable[Sides], notes: Callable[[], Mapping[str, Any]]) -> CachedTokens:
