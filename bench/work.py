@@ -18,8 +18,8 @@ from transformers import AutoTokenizer
 from tunesmith.config import PrepareConfig, TrainConfig
 from tunesmith.data.columns import recognise
 from tunesmith.data.examples import to_examples
+from tunesmith.data.facts import said
 from tunesmith.data.readers import read_rows
-from tunesmith.data.split import remove_duplicates
 from tunesmith.render.renderer import Renderer
 from tunesmith.train.plan import plan_steps
 from tunesmith.types import Example, Message
@@ -56,8 +56,10 @@ def conversations(file: Path, count: int) -> list[Example]:
         SystemExit: the file has fewer.
     """
     rows = read_rows(file)
-    examples = remove_duplicates(to_examples(rows, recognise(rows, PrepareConfig()), PrepareConfig(on_invalid="drop")).examples).examples
-    return _first([example for example in examples if example.prompt.strip()], count, file)
+    distinct: dict[bytes, Example] = {}  # by all that is said, the first stays
+    for example in to_examples(rows, recognise(rows, PrepareConfig()), PrepareConfig(on_invalid="drop")).examples:
+        distinct.setdefault(said(example), example)
+    return _first([example for example in distinct.values() if example.prompt.strip()], count, file)
 
 
 def preference_pairs(file: Path, count: int) -> list[Pair]:

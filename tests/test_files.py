@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from pathlib import Path
 
 import pytest
 
-from tunesmith.files import atomic_directory, read_json_lines, remove_leftovers, write_json, write_json_lines, write_text
+from tunesmith.files import atomic_directory, file_sha256, read_json_lines, remove_leftovers, write_json, write_json_lines, write_text
 
 
 def names(directory: Path) -> list[str]:
@@ -22,6 +23,12 @@ def test_text_is_utf8_with_unix_line_ends_and_replaces_what_was_there(tmp_path: 
     write_text(file, "zwölf\r\n日本\n")
     assert file.read_bytes() == "zwölf\r\n日本\n".encode()
     assert names(tmp_path) == ["a.txt"]
+
+
+def test_the_checksum_of_a_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    (tmp_path / "a.bin").write_bytes(content)
+    assert file_sha256(tmp_path / "a.bin") == hashlib.sha256(content).hexdigest()
 
 
 def test_json_is_for_people(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.assets import DEFAULT_SENTENCE_MODEL, resolve_sentence_model
-from tunesmith.errors import AssetError
+from tunesmith.errors import AssetError, first_line
 
 MAX_TOKENS = 256
 TOKENS_AT_ONCE = 1 << 13
@@ -46,7 +46,7 @@ class Embedder:
             self.tokenizer = AutoTokenizer.from_pretrained(str(directory))
             self.model: Any = AutoModel.from_pretrained(str(directory), dtype=torch.float32).to(self.device).eval()
         except (OSError, ValueError) as error:
-            found = f"it cannot be loaded as a sentence model ({str(error).splitlines()[0]})"
+            found = f"it cannot be loaded as a sentence model ({first_line(error)})"
             expected = "an encoder such as BERT and its tokenizer"
             raise AssetError(str(directory), found, expected=expected, remedy=f"use `{DEFAULT_SENTENCE_MODEL}`") from None
 

@@ -76,3 +76,8 @@ class TrainingInterrupted(TunesmithError, RuntimeError):  # noqa: N818 - nothing
     """The user stopped the run; everything up to the last finished step is saved."""
 
     exit_code = 130
+
+
+def first_line(error: BaseException, *, otherwise: str | None = None) -> str:
+    """The gist of somebody else's error: the first line that says something, else `otherwise` or the name of its class."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), otherwise or type(error).__name__)

@@ -28,6 +28,8 @@ class Row:
     """Where it came from, e.g. `faq.csv:17` (1-based line) or `faq.json#3` (1-based item)."""
     group: str | None = None
     """What it must not be split apart from: a document, a thread, a user; None when it stands alone."""
+    fault: tuple[str, str, str] | None = None
+    """Of a record that could not be taken apart, whose `values` are then empty: the problem, what was found, what is expected."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

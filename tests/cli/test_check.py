@@ -118,3 +118,14 @@ def test_questions_of_benchmarks_are_found(tunesmith: Tunesmith, tmp_path: Path)
     found = {one["check"]: one for one in tunesmith("check", file, "--against", suite, "--json").document["findings"]}
     assert found["benchmark-overlap"]["count"] == 1
     assert "benchmark-overlap" not in {one["check"] for one in tunesmith("check", file, "--json").document["findings"]}
+
+
+def test_what_was_left_out_and_not_used_is_said(tunesmith: Tunesmith, tmp_path: Path) -> None:
+    folder = tmp_path / "faq"
+    folder.mkdir()
+    write_rows(folder / "rows.jsonl", [{**row, "page": 1} for row in ROWS])
+    (folder / "picture.png").write_bytes(b"x")
+    lines = tunesmith("check", folder, "--limit", "20").stdout.splitlines()
+    assert "note: faq/rows.jsonl: left out 1 of the kind .png" in lines
+    assert "note: faq/rows.jsonl: not used: page" in lines
+    assert "used a sample of 20 of them (limit 20, seed 0)" in lines

@@ -120,8 +120,19 @@ def test_json_lines_of_lists(tmp_path: Path) -> None:
 
 
 def test_ragged_csv(tmp_path: Path) -> None:
-    error = refused(write(tmp_path / "faq.csv", "question,answer\nHow?,So.\nWhy?,Thus, I think.\n"))
-    assert (error.place, error.found) == ("faq.csv:3", "3 values for 2 columns")
+    many = read_rows(write(tmp_path / "faq.csv", "question,answer\nHow?,So.\nWhy?,Thus, I think.\nWhen?,Now.\n"))
+    layout = recognise(many, PrepareConfig())
+    with pytest.raises(DataError) as caught:
+        to_examples(many, layout, PrepareConfig())
+    assert (caught.value.place, caught.value.found) == (
+        "faq.csv:3",
+        "it has 3 values for 2 columns, the first of 1 unusable row out of 3 (1 more values than columns)",
+    )
+    assert caught.value.expected == 'at most 2, a value that holds a separator inside "quotes"'
+    assert "--on-invalid drop" in caught.value.remedy
+    dropped = to_examples(many, layout, PrepareConfig(on_invalid="drop"))
+    assert [(one.source, one.problem) for one in dropped.invalid] == [("faq.csv:3", "more values than columns")]
+    assert [one.source for one in dropped.examples] == ["faq.csv:2", "faq.csv:4"]
     rows = read_rows(write(tmp_path / "short.csv", "question,answer\nHow?,So.\nWhy?\n"))
     result = to_examples(rows, recognise(rows, PrepareConfig()), PrepareConfig(on_invalid="drop"))
     assert [(one.source, one.problem) for one in result.invalid] == [("short.csv:3", "missing completion")]

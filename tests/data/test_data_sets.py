@@ -10,7 +10,7 @@ import pytest
 from tunesmith.data.hub import Choice, read_hub
 from tunesmith.data.readers import read_rows
 from tunesmith.data.sources import open_sources
-from tunesmith.errors import DataError
+from tunesmith.errors import AssetError, DataError
 
 
 def json_lines(path: Path, *questions: str) -> None:
@@ -141,3 +141,17 @@ def test_a_limit_draws_a_seeded_sample_from_the_stream(tmp_path: Path) -> None:
     assert len(set(sample(1))) == 20
     everything = read_hub(str(tmp_path / "faqs"), None, Choice())
     assert (everything.note, len(list(everything.records()))) == ("", 200)
+
+
+def test_what_the_datasets_library_says_of_a_data_set_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    from datasets.exceptions import DatasetGenerationError
+
+    for error in (RuntimeError("Dataset scripts are no longer supported, but found faq.py"), DatasetGenerationError("broken")):
+
+        def names(_: str, error: Exception = error) -> list[str]:
+            raise error
+
+        monkeypatch.setattr(datasets, "get_dataset_config_names", names)
+        with pytest.raises(AssetError, match="acme/faq: the data set could not be had from the hub"):
+            read_hub("acme/faq", None, Choice())

@@ -93,6 +93,21 @@ def test_raw_text() -> None:
         ({"messages": [{"text": "Hi?"}]}, "message without a role", "messages[0] has the keys text"),
         ({"messages": [{"role": "bot", "content": "x"}]}, "unknown role 'bot'", "the role of messages[0] is 'bot'"),
         ({"messages": [{"role": None, "content": "x"}]}, "unknown role None", "the role of messages[0] is None"),
+        (
+            {"messages": [{"role": "user", "content": "Weather?"}, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]},
+            "conversation with tool messages",
+            "messages[1] calls a tool, and calls of tools and their results are not trained on",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "Weather?"}, {"role": "Tool", "content": "17 degrees"}]},
+            "conversation with tool messages",
+            "messages[1] is from Tool, and calls of tools and their results are not trained on",
+        ),
+        (
+            {"messages": [{"role": "bot", "content": "x"}, {"from": "observation", "value": "17 degrees"}]},
+            "conversation with tool messages",
+            "messages[1] is from observation, and calls of tools and their results are not trained on",
+        ),
         ({"messages": []}, "conversation without a user message", "the conversation has no user message"),
         (
             {"messages": [{"role": "system", "content": "Be brief."}]},

@@ -73,6 +73,7 @@ def test_what_a_tuner_does_not_take(records: list[dict[str, Any]], tuner: str, f
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     data = prepared_from([{"question": f"q{n}", "answer": "a"} for n in range(12)], tmp_path / "data")
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(DataError, match="never overwritten"):
         write_for_tuner(data, "openai", tmp_path / "out")
 
@@ -105,3 +106,10 @@ USER, ANSWER = {"role": "user", "content": "q"}, {"role": "assistant", "content"
 def test_problems(record: Any, problem: str | None) -> None:
     found = problem_of(record)
     assert found is None if problem is None else problem in (found or "")
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    data = prepared_from([{"question": f"Q{n}?", "answer": f"{n}"} for n in range(12)], tmp_path / "data")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(DataError, match="it cannot be written"):
+        write_for_tuner(data, "openai", tmp_path / "file" / "folder" / "out")

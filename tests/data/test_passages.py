@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from tests.samples import raw
 from tunesmith.config import PrepareConfig
 from tunesmith.data import prepare, read_rows
-from tunesmith.data.passages import FEWEST_CHARACTERS, PASSAGE_CHARACTERS, divide, should_divide
-from tunesmith.data.split import Splits
+from tunesmith.data.passages import FEWEST_CHARACTERS, PASSAGE_CHARACTERS, Splits, divide, should_divide
 from tunesmith.errors import DataError
 
 PARAGRAPH = "It was a dark night.\nThe wind had gone to sleep in the chimney, and nobody spoke.\n\n"

@@ -15,9 +15,9 @@ from tunesmith.config import PrepareConfig
 from tunesmith.data import build_example, load_prepared, prepare
 from tunesmith.data.columns import recognise
 from tunesmith.data.examples import ExamplesResult, to_examples
+from tunesmith.data.facts import said
 from tunesmith.data.prepared import example_from_record, example_to_record
 from tunesmith.data.readers import rows_from_records
-from tunesmith.data.split import remove_duplicates
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.types import Example
 
@@ -349,11 +349,11 @@ class TestIdentity:
 
     def test_duplicates_say_and_prefer_the_same(self) -> None:
         rows = [PAIR, {**PAIR, "rejected": " What? "}, {**PAIR, "rejected": "Who?"}, {**PAIR, "chosen": "What?", "rejected": "Hello."}]
-        kept = remove_duplicates(examples_of(*rows).examples)
-        assert [one.source for one in kept.examples] == ["votes.json#1", "votes.json#3", "votes.json#4"]
-        assert [(one.source, one.duplicate_of) for one in kept.duplicates] == [("votes.json#2", "votes.json#1")]
-        kept = remove_duplicates(examples_of(JUDGED, {**JUDGED, "label": False}, JUDGED).examples)
-        assert [one.source for one in kept.examples] == ["votes.json#1", "votes.json#2"]
+        one, same, *others = map(said, examples_of(*rows).examples)
+        assert one == same
+        assert len({one, *others}) == 3
+        judged, otherwise, again = map(said, examples_of(JUDGED, {**JUDGED, "label": False}, JUDGED).examples)
+        assert judged == again != otherwise
 
     def test_swapping_what_is_no_pair(self) -> None:
         with pytest.raises(ValueError, match=r"votes\.json#1 is no preference pair"):

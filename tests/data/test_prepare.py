@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,13 @@ import pytest
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data import prepare
+from tunesmith.data.gather import Ledger, gather
 from tunesmith.data.prepared import load_prepared
 from tunesmith.data.readers import rows_from_records
+from tunesmith.data.sources import Source
 from tunesmith.errors import ConfigError, DataError
+from tunesmith.types import Row
+from tunesmith.workers import Workers
 
 CONFIG = PrepareConfig(seed=123)
 
@@ -67,6 +74,16 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path,
     first = prepare([faq], tmp_path / "one", CONFIG)
     assert prepare([str(faq)], tmp_path / "two", CONFIG).fingerprint == first.fingerprint
     assert prepare([faq], tmp_path / "three", PrepareConfig(seed=4)).fingerprint != first.fingerprint
+
+
+def test_a_row_with_too_many_values_stops_or_is_dropped_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "faq.tsv"
+    file.write_text("question\tanswer\n" + "".join(f"Q{n}?\tA{n}.\n" for n in range(20)) + "Why?\tSo\tand so.\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"faq.tsv:22: it has 3 values for 2 columns.*--on-invalid drop"):
+        prepare([file], tmp_path / "stopped", PrepareConfig())
+    prepare([file], tmp_path / "out", PrepareConfig(on_invalid="drop"))
+    (dropped,) = read(tmp_path / "out" / "report.json")["dropped"]
+    assert (dropped["problem"], dropped["count"], dropped["rows"][0]["source"]) == ("more values than columns", 1, "faq.tsv:22")
 
 
 def test_every_row_is_accounted_for(tmp_path: Path) -> None:
@@ -235,8 +252,16 @@ def test_without_checks_the_split_is_the_same_and_nothing_is_said(tmp_path: Path
     assert checked.findings()
     assert not plain.findings()
     assert not any("test against training" in line for line in plain.manifest["summary"])
-    dropped = prepare([many], tmp_path / "dropped", PrepareConfig(checks="none", drop=("near-duplicates",), near_threshold=0.5))
-    assert [finding["check"] for finding in dropped.findings()] in ([], ["near-duplicates"])
+
+
+def test_without_checks_what_is_to_be_dropped_is_looked_for(tmp_path: Path) -> None:
+    question = "how do I change the password of my account when I have lost the old one"
+    planted = [{"question": question, "answer": "on its page"}, {"question": f"{question} today", "answer": "on its page"}]
+    many = json_lines(tmp_path / "faq.jsonl", [*records(60), *planted])
+    dropped = prepare([many], tmp_path / "dropped", PrepareConfig(checks="none", drop=("near-duplicates",)))
+    assert [(finding["check"], finding["action"]) for finding in dropped.findings()] == [("near-duplicates", "dropped")]
+    removed = [json.loads(line) for line in (tmp_path / "dropped" / "removed.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(one["source"], one["reason"]) for one in removed] == [("faq.jsonl:62", "near-duplicates")]
 
 
 def test_many_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,3 +278,21 @@ def test_many_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest
     assert one.fingerprint == two.fingerprint
     for name in ("removed.jsonl", "changed.jsonl"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_of_a_sample_only_its_rows_are_in_memory(tmp_path: Path) -> None:
+    """However many sources there are."""
+    most = 0
+
+    def rows(label: str) -> Iterator[Row]:
+        nonlocal most
+        most = max(most, sum(isinstance(one, Row) for one in gc.get_objects()))
+        for number in range(500):
+            yield Row(values={"question": f"{label} {number}?", "answer": "yes"}, source=f"{label}:{number}")
+
+    sources = [Source(label=f"{number}", path="", read=partial(rows, f"{number}")) for number in range(6)]
+    before = sum(isinstance(one, Row) for one in gc.get_objects())
+    with Workers(1) as workers, Ledger(tmp_path) as ledger:
+        gathered = gather(sources, PrepareConfig(limit=20), tmp_path / "spool", workers, ledger)
+    assert (len(gathered.facts), [one.num_rows for one in gathered.sources]) == (20, [500] * 6)
+    assert most - before <= 22

@@ -81,3 +81,10 @@ def test_split_file_edited_or_gone(directory: Path) -> None:
     file.unlink()
     with pytest.raises(DataError, match=r"train.jsonl: the file is gone"):
         load_prepared(directory)
+
+
+@pytest.mark.parametrize("changes", [{"schema_version": "one"}, {"splits": {}}, {"splits": {"train": {}}}, {"splits": None}])
+def test_a_manifest_of_something_else(directory: Path, changes: dict[str, object]) -> None:
+    edit_manifest(directory, **changes)
+    with pytest.raises(DataError, match=r"manifest\.json: not a manifest"):
+        load_prepared(directory)

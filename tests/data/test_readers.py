@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tunesmith.data.delimited import read_delimited
+from tunesmith.data.faults import require_whole
 from tunesmith.data.json_text import read_json_lines
 from tunesmith.data.readers import READERS, read_rows, rows_from_dataframe, rows_from_records
 from tunesmith.data.text import lines
@@ -203,8 +204,10 @@ def test_csv_faults_name_the_record(tmp_path: Path) -> None:
     assert open_quote.place == "open.csv:3"
     stray = refused(write(tmp_path / "stray.csv", 'q,a\n"x" y,z\n'))
     assert stray.place == "stray.csv:2"
-    many = refused(write(tmp_path / "many.csv", "q,a\nx,y, and z\n"))
-    assert (many.place, many.found) == ("many.csv:2", "3 values for 2 columns")
+    (many,) = read_rows(write(tmp_path / "many.csv", "q,a\nx,y, and z\n"))
+    assert (many.source, dict(many.values)) == ("many.csv:2", {})
+    with pytest.raises(DataError, match=r"many.csv:2: it has 3 values for 2 columns"):
+        require_whole(many)
     twice = refused(write(tmp_path / "twice.csv", "q,q\nx,y\n"))
     assert twice.found == "two columns are called 'q'"
     commas = refused(write(tmp_path / "commas.tsv", "q,a\nx,y\n"))

@@ -23,6 +23,7 @@ ALPACA = "instruction + input -> prompt, output -> completion (Alpaca)"
         ("sft/llamafactory_alpaca_en_demo.json", 999, ALPACA, 0),
         ("sft/llamafactory_identity.json", 91, ALPACA, 0),
         ("sft/llmadapters_arc_easy_train.json", 2251, ALPACA, 0),
+        ("sft/alpaca_seed_tasks.jsonl", 175, ALPACA, 0),
         ("sft/fastchat_dummy_conversation.json", 500, "conversations -> conversation (ShareGPT)", 0),
         ("sft/banking77_train.csv", 10003, "text -> prompt, category -> completion (classification)", 0),
         ("sft/banking77_test.csv", 3080, "text -> prompt, category -> completion (classification)", 0),
@@ -47,7 +48,6 @@ def test_read_without_options(shared_data: Path, file: str, num_rows: int, words
 @pytest.mark.parametrize(
     ("file", "found"),
     [
-        ("sft/alpaca_seed_tasks.jsonl", "the columns id, name, instruction, instances, is_classification are no layout"),
         ("eval/mmlu/anatomy/test.parquet", "the column choices holds the choices of a question, which the prompt would lack"),
         ("eval/ai2_arc/ARC-Easy/test.parquet", "the columns id, question, choices, answerKey are no layout"),
         ("eval/truthful_qa/TruthfulQA_2025.csv", "the columns Type, Category, Question, Best Answer"),
@@ -57,7 +57,7 @@ def test_read_without_options(shared_data: Path, file: str, num_rows: int, words
     ],
 )
 def test_refused_for_their_columns(shared_data: Path, file: str, found: str) -> None:
-    """Seeds, benchmarks and votes are no prompts with answers: they are read, and their columns listed."""
+    """Benchmarks and votes are no prompts with answers: they are read, and their columns listed."""
     (source,) = open_sources([shared_data / file])
     with pytest.raises(DataError) as caught:
         recognise(source.read(), PrepareConfig())

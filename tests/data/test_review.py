@@ -152,3 +152,11 @@ def test_an_edited_prompt_leaves_no_old_fields(tmp_path: Path) -> None:
     assert nothing is None
     answered, _ = apply_edit(example, Decision(place="r:1", choice="edit", prompt="Sum.\n\n1 2", answer="Three"))
     assert answered.fields == example.fields
+
+
+def test_dropping_every_example_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "review.csv"
+    prepared_with(tmp_path, "one", records(), table, everything=True)
+    decide(table, {f"faq#{number}": {"decision": "drop"} for number in range(1, 7)})
+    with pytest.raises(DataError, match=r"review\.csv: all 6 examples are dropped"):
+        prepared_with(tmp_path, "two", records(), table)

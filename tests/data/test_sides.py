@@ -218,3 +218,9 @@ def test_where_everything_is_nearly_the_same_it_is_split_and_said(tmp_path: Path
     assert data.test
     assert "nearly all prompts are nearly the same, so near duplicates are on several sides" in data.summary()
     assert "0 of" not in data.summary().partition("prompts the same, ")[2][:4], "and measured"
+
+
+def test_a_name_with_brackets_names_itself(tmp_path: Path) -> None:
+    one = write(tmp_path / "faq[1].jsonl", records(20))
+    data = prepare([one], tmp_path / "out", PrepareConfig(weights={"faq[1].jsonl": 2}, test_fraction=0, validation_fraction=0))
+    assert len(data.train) == 40

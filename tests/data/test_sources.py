@@ -324,3 +324,20 @@ def test_many_rows_are_never_in_memory_at_once(tmp_path: Path, name: str) -> Non
     (source,) = open_sources([write(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content)])
     del text, content
     assert slow_peak(lambda: consume(source.read())) < 12_000_000
+
+
+def test_folders_of_data_sets_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    folders = [tmp_path / name / "data" for name in ("one", "two")]
+    for folder in folders:
+        write(folder / "train.jsonl")
+    assert [one.label for one in open_sources(folders[:1])] == ["data/train"]
+    labels = [one.label for one in open_sources(folders)]
+    assert labels == [folder.as_posix() for folder in folders]
+    assert places(*folders)[0] == f"{labels[0]}#1"
+
+
+@pytest.mark.parametrize("name", ["A.TXT", "a.txt.gz"])
+def test_a_readme_beside_texts_is_a_text(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "notes" / name, gzip.compress(b"Some notes.") if name.endswith("gz") else "Some notes.")
+    write(tmp_path / "notes" / "readme.txt", "How to read the notes.")
+    assert len(places(tmp_path / "notes")) == 2

@@ -1,16 +1,18 @@
-"""Duplicates go, groups stay together, and neither depends on the order of the rows."""
+"""Equal prompts stay on one side, and the side does not depend on the order of the rows."""
 
 from __future__ import annotations
 
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tunesmith.data.examples import build_example
-from tunesmith.data.split import remove_duplicates, split_examples
+from tunesmith.data.passages import Splits
+from tunesmith.data.split import TEST, TRAIN, VALIDATION, Wanted, assign_sides
 from tunesmith.errors import DataError
 from tunesmith.types import Example, Message
 
@@ -24,24 +26,20 @@ def numbered(count: int) -> list[Example]:
     return [example(number, f"question {number}") for number in range(1, count + 1)]
 
 
+def split_examples(examples: list[Example], test_fraction: float, validation_fraction: float, seed: int) -> Splits:
+    """Examples of equal prompts are a cluster."""
+    prompts = np.array([int(one.group, 16) for one in examples], np.uint64)
+    clusters = np.unique(prompts, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    wanted = Wanted(test_fraction=test_fraction, validation_fraction=validation_fraction, seed=seed)
+    sides = assign_sides(clusters, prompts, wanted)
+    train, validation, test = (
+        tuple(one for one, its in zip(examples, sides, strict=True) if its == side) for side in (TRAIN, VALIDATION, TEST)
+    )
+    return Splits(train=train, validation=validation, test=test)
+
+
 def sources(examples: tuple[Example, ...]) -> list[int]:
     return [int(one.source.partition(":")[2]) for one in examples]
-
-
-def test_duplicates_are_equal_but_for_spacing_and_the_first_stays() -> None:
-    result = remove_duplicates(
-        [example(1, "a b", "c"), example(2, "a  b\n", " c"), example(3, "A b", "c"), example(4, "a b", "d"), example(5, "a b", "c")]
-    )
-    assert sources(result.examples) == [1, 3, 4]
-    assert [(one.source, one.duplicate_of) for one in result.duplicates] == [
-        ("faq.jsonl:2", "faq.jsonl:1"),
-        ("faq.jsonl:5", "faq.jsonl:1"),
-    ]
-
-
-def test_duplicate_raw_text() -> None:
-    texts = [build_example(f"b:{number}", text=text) for number, text in enumerate(["a b", "a\nb", "ab"])]
-    assert [one.source for one in remove_duplicates(texts).examples] == ["b:0", "b:2"]
 
 
 GOLDEN_TEST = [20]

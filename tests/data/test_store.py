@@ -112,3 +112,36 @@ def test_lets_go_of_the_file(tmp_path: Path) -> None:
         open_files = {link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
         assert tmp_path / "a.jsonl" not in open_files
     assert stored[1].source == "faq.csv:1"
+
+
+def test_a_read_that_gives_less_than_asked_for_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux hands out 2 GiB at a time at most."""
+    examples = numbered(40)
+    stored = written(tmp_path / "a.jsonl", examples)
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, size, start: real(file, min(size, 7), start))
+    assert list(stored) == examples
+    assert stored[3] == examples[3]
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    stored = written(tmp_path / "a.jsonl", numbered(40))
+    assert stored[0].prompt.startswith("q0")
+    os.truncate(stored.path, 1000)
+    with pytest.raises(DataError, match="it was changed after it was checked"):
+        list(stored)
+
+
+def test_long_lines_are_not_in_memory_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = [raw("x" * 10_000, source=f"a:{number}") for number in range(50)]
+    stored = written(tmp_path / "a.jsonl", examples)
+    monkeypatch.setattr("tunesmith.data.store.MOST_AT_ONCE_BYTES", 30_000)
+    real, sizes = os.pread, list[int]()
+
+    def noted(file: int, size: int, start: int) -> bytes:
+        sizes.append(size)
+        return real(file, size, start)
+
+    monkeypatch.setattr(os, "pread", noted)
+    assert list(stored) == examples
+    assert max(sizes) < 30_000

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -60,12 +59,6 @@ def cache_dir() -> Path:
 def models_dir() -> Path:
     """Where whole models and, hidden beside them, staging folders and locks lie."""
     return cache_dir() / "models"
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal; a gigabyte takes about a second."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_model(key: str) -> CachedModel | None:

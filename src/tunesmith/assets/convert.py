@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.assets.cache import Say
-from tunesmith.errors import AssetError
+from tunesmith.errors import AssetError, first_line
 from tunesmith.files import write_json
 
 CONVERSION_VERSION = 1
@@ -145,7 +145,7 @@ def _unreadable(gguf_file: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, IndexError, NotImplementedError, OSError, struct.error) as error:
-        cause = next(iter(str(error).splitlines()), "no reason given")
+        cause = first_line(error, otherwise="no reason given")
         raise _bad_gguf(gguf_file, f"it cannot be read ({type(error).__name__}: {cause})") from error
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tunesmith.errors import AssetError
+from tunesmith.errors import AssetError, first_line
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 
@@ -55,9 +55,10 @@ class HuggingFaceHub:
             with _without_bars():
                 found = snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=_UNWANTED)
         except Exception as error:  # it raises its own errors and those of whichever HTTP client it uses
+            cause = first_line(error, otherwise="no reason given")
             raise AssetError(
                 hub_id,
-                f"there is no such folder here, and the hub did not give it ({type(error).__name__}: {_first_line(error)})",
+                f"there is no such folder here, and the hub did not give it ({type(error).__name__}: {cause})",
                 expected="a folder, or a model on the hub that this user may read",
                 remedy="check the name, accept the model's terms on its page, or log in with `hf auth login`",
             ) from error
@@ -75,10 +76,6 @@ def _without_bars() -> Iterator[None]:
     finally:
         if not were_disabled:
             enable_progress_bars()
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
 
 
 @functools.cache

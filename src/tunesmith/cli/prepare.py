@@ -9,15 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import (
+    AGAINST_HELP,
+    COLUMNS,
+    READING,
+    ChosenKey,
+    CompletionKey,
+    Encoding,
+    InputKey,
+    Json,
+    Kind,
+    LabelKey,
+    PromptKey,
+    RejectedKey,
+    Split,
+    comma_separated,
+    named_files,
+)
 from tunesmith.cli.terminal import print_json, suggest
 from tunesmith.errors import ConfigError
 
 if TYPE_CHECKING:
     from tunesmith.data.prepared import PreparedData
 
-BUILTIN = "tunesmith-faq"
-COLUMNS, READING, REPAIR, SPLITTING = "Columns and template", "Reading", "Repair", "Splitting"
+REPAIR, SPLITTING = "Repair", "Splitting"
 MOST_FINDINGS = 10
 """Of the checks, shown on the screen; the report has all."""
 
@@ -37,34 +52,12 @@ def prepare(
         Path,
         typer.Option(metavar="DIR", help="The directory to write; it must not exist yet.", show_default=False, rich_help_panel=NEEDED),
     ],
-    prompt_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with the prompt. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    completion_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with the right answer. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    input_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with input that follows the prompt. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    chosen_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with the better answer of a pair. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    rejected_key: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Column with the worse answer of a pair. [default: recognised]", rich_help_panel=COLUMNS),
-    ] = None,
-    label_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column that says whether the answer is desirable: true or false, 1 or 0. [default: recognised]",
-            rich_help_panel=COLUMNS,
-        ),
-    ] = None,
+    prompt_key: PromptKey = None,
+    completion_key: CompletionKey = None,
+    input_key: InputKey = None,
+    chosen_key: ChosenKey = None,
+    rejected_key: RejectedKey = None,
+    label_key: LabelKey = None,
     template: Annotated[
         str | None,
         typer.Option(
@@ -73,17 +66,8 @@ def prepare(
             rich_help_panel=COLUMNS,
         ),
     ] = None,
-    encoding: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Encoding of text files. [default: utf-8]", rich_help_panel=READING)
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What the files are: slack, chat, transcript, support, faq, documents, pdf, docx. [default: recognised]",
-            rich_help_panel=READING,
-        ),
-    ] = None,
+    encoding: Encoding = None,
+    kind: Kind = None,
     assistant: Annotated[
         str | None,
         typer.Option(
@@ -92,14 +76,7 @@ def prepare(
             rich_help_panel=READING,
         ),
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Which split of a data set folder or hub data set to read. [default: the only one, or train]",
-            rich_help_panel=READING,
-        ),
-    ] = None,
+    split: Split = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Use a seeded sample of this many rows. [default: all]", rich_help_panel=READING)
     ] = None,
@@ -143,7 +120,7 @@ def prepare(
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="Look for the questions of benchmarks in this file or folder, laid out as on the hub; may come again. [default: none]",
+            help=AGAINST_HELP,
             rich_help_panel=REPAIR,
         ),
     ] = None,
@@ -229,7 +206,6 @@ def prepare(
     their beginning (for dpo, orpo); label (true or false, 1 or 0) beside any answer (for kto).
     """
     from tunesmith.config import PrepareConfig, build
-    from tunesmith.data.builtin import builtin_data_file
     from tunesmith.data.prepare import prepare as prepare_data
     from tunesmith.data.prepare import prepare_folds
 
@@ -248,8 +224,8 @@ def prepare(
         "weights": _weights(weights),
         "on_invalid": on_invalid,
         "checks": checks,
-        "drop": _names(drop),
-        "fix": _names(fix),
+        "drop": comma_separated(drop),
+        "fix": comma_separated(fix),
         "against": tuple(against) if against else None,
         "test_fraction": test_fraction,
         "validation_fraction": validation_fraction,
@@ -263,18 +239,13 @@ def prepare(
     }
     if review_all and review is None:
         raise ConfigError("prepare", "--review-all", expected="a table to write", remedy="name it with `--review FILE`")
-    sources = [builtin_data_file() if name == BUILTIN else name for name in files or ()]
+    sources = named_files(files)
     config = build(PrepareConfig, settings, place="prepare")
     if folds is not None:
         of_folds = prepare_folds(sources, out, config, num_folds=folds, split=split, review=review, review_all=review_all)
         _show_folds(out, of_folds, as_json=as_json)
     else:
         _show(prepare_data(sources, out, config, split=split, review=review, review_all=review_all), as_json=as_json)
-
-
-def _names(option: str | None) -> tuple[str, ...] | None:
-    """`a, b` -> two names."""
-    return None if option is None else tuple(name for part in option.split(",") if (name := part.strip()))
 
 
 def _weights(options: list[str] | None) -> dict[str, float] | None:

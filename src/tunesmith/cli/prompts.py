@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunesmith.data.conversations import read_messages
-from tunesmith.data.faults import UnusableRowError, require_string
+from tunesmith.data.faults import UnusableRowError, require_string, require_whole
 from tunesmith.data.readers import READERS, read_rows
 from tunesmith.data.text import decode
 from tunesmith.errors import DataError
@@ -77,7 +77,7 @@ def read_prompts(path: Path) -> PromptFile:
 
 def _from_row(row: Row) -> tuple[Prompt, bool]:
     """The row's prompt, and whether an answer was cut off it."""
-    columns = {name.casefold(): name for name in row.values}
+    columns = {name.casefold(): name for name in require_whole(row).values}
     try:
         for known in CONVERSATION_COLUMNS:
             if known in columns:

@@ -17,14 +17,12 @@ from tunesmith.data.layouts import Layout
 from tunesmith.data.prepare import prepare, prepare_folds
 from tunesmith.data.prepared import PreparedData, example_from_record, example_to_record, load_prepared
 from tunesmith.data.readers import read_rows, rows_from_dataframe, rows_from_records
-from tunesmith.data.split import Splits, remove_duplicates, split_examples
 
 __all__ = [
     "ExamplesResult",
     "Invalid",
     "Layout",
     "PreparedData",
-    "Splits",
     "build_example",
     "builtin_data_file",
     "example_from_record",
@@ -35,9 +33,7 @@ __all__ = [
     "prepare_folds",
     "read_rows",
     "recognise",
-    "remove_duplicates",
     "rows_from_dataframe",
     "rows_from_records",
-    "split_examples",
     "to_examples",
 ]

@@ -25,6 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from tunesmith.data.streams import DAMAGE, PIECE_BYTES, damaged, open_bytes, pieces, require_plausible_growth, require_regular
+from tunesmith.data.text import printable
 from tunesmith.errors import DataError
 
 LARGEST_TOTAL = 4 * 2**30
@@ -146,7 +147,7 @@ class _Target:
 
 
 def _shown(name: str) -> str:
-    return repr(name.encode("utf-8", "replace").decode("utf-8")[:200])
+    return repr(printable(name)[:200])
 
 
 def _extract_zip(path: Path, target: _Target) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunesmith.data.faults import require_whole
 from tunesmith.data.sources import open_sources
 from tunesmith.errors import DataError
 
@@ -60,7 +61,7 @@ def questions(suite: str | Path) -> Iterator[tuple[str, str]]:
         label = file.name if suite.is_file() else file.relative_to(suite).as_posix()
         for source in open_sources([str(file)]):
             for number, row in enumerate(source.read(), 1):
-                yield f"{label}#{number}", question_of(row.values)
+                yield f"{label}#{number}", question_of(require_whole(row).values)
 
 
 def question_of(values: Mapping[str, Any]) -> str:

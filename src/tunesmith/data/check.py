@@ -18,10 +18,11 @@ from typing import Any, overload
 from tunesmith.config import PrepareConfig
 from tunesmith.data.checks import SEVERITIES, CheckContext, Finding, Specimen, run_checks
 from tunesmith.data.checks.finding import MOST_SPECIMENS, counted, excerpt, percent
+from tunesmith.data.examples import BLANK_ROW
 from tunesmith.data.gather import Gathered, Ledger, gather
 from tunesmith.data.inputs import open_inputs
 from tunesmith.data.prepared import MANIFEST, SPLIT_NAMES, load_prepared
-from tunesmith.data.report import source_record
+from tunesmith.data.report import reading_lines, source_notes, source_record
 from tunesmith.data.selection import DUPLICATE, remove_exact_duplicates
 from tunesmith.types import Example
 from tunesmith.workers import Workers
@@ -90,7 +91,10 @@ def check_files(
         examples.close()
     found.sort(key=lambda one: (SEVERITIES.index(one.severity), -one.share, one.check, one.sentence))
     return Checked(
-        sources=[source_record(one) for one in gathered.sources], summary=_summary(gathered), num_examples=num_examples, findings=found
+        sources=[source_record(one) for one in gathered.sources],
+        summary=[*reading_lines(gathered.sources, config), *(f"note: {note}" for note in source_notes(gathered.sources))],
+        num_examples=num_examples,
+        findings=found,
     )
 
 
@@ -158,10 +162,6 @@ class Joined(Sequence[Example]):
         return chain.from_iterable(self._parts)
 
 
-def _summary(gathered: Gathered) -> list[str]:
-    return [f"read {counted(one.num_rows, 'row')} from {one.label}: {one.layout}" for one in gathered.sources]
-
-
 def _unusable(gathered: Gathered) -> list[Finding]:
     """Rows that make no example: `prepare` stops at them, unless told to leave them out."""
     shown = [row for one in gathered.sources for rows in one.faults.shown.values() for row in rows]
@@ -178,12 +178,12 @@ def _unusable(gathered: Gathered) -> list[Finding]:
         Finding(
             check="unusable-rows",
             sentence=f"{counted(count, 'row')} ({percent(share)}) cannot be used: {listed}",
-            severity="note" if set(problems) == {"blank row"} else "problem",
+            severity="note" if set(problems) == {BLANK_ROW} else "problem",
             count=count,
             share=share,
             specimens=tuple(Specimen(source=row.source, excerpt=excerpt(row.detail)) for row in shown[:MOST_SPECIMENS]),
-            action="left out" if set(problems) == {"blank row"} else "refused",
-            option="" if set(problems) == {"blank row"} else "--on-invalid drop",
+            action="left out" if set(problems) == {BLANK_ROW} else "refused",
+            option="" if set(problems) == {BLANK_ROW} else "--on-invalid drop",
             figures={"problems": problems},
         )
     ]

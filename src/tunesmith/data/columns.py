@@ -21,6 +21,7 @@ from tunesmith.config import PrepareConfig
 from tunesmith.data.labels import are_labels, unclear_words
 from tunesmith.data.layouts import CHOSEN, CLASSES, KNOWN, LABEL, PAIRS, REJECTED, Kind, Layout
 from tunesmith.data.survey import CLASS_COLUMNS, LONGEST_CLASSIFIED, Survey
+from tunesmith.data.text import printable
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.types import Row
 
@@ -86,15 +87,10 @@ class _Columns:
         return column
 
     def listed(self) -> str:
-        return _printable(", ".join(self.names))
+        return printable(", ".join(self.names))
 
     def refuse(self, found: str, expected: str, remedy: str) -> NoReturn:
         raise DataError(self.place, found, expected=expected, remedy=remedy)
-
-
-def _printable(name: str) -> str:
-    """A column's name as a screen or report can hold it: JSON can spell half a character."""
-    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _recognised(columns: _Columns) -> Layout:
@@ -182,7 +178,7 @@ def _fit(known: Layout, columns: _Columns) -> Layout | None:
 
 def _layout(kind: Kind, name: str, columns: _Columns, **parts: str | None) -> Layout:
     """Of these columns, by part (`prompt`, `completion`, …), all others unused."""
-    unused = tuple(_printable(column) for column in columns.names if column not in parts.values())
+    unused = tuple(printable(column) for column in columns.names if column not in parts.values())
     return Layout(kind=kind, name=name, unused=unused, **parts)  # type: ignore[arg-type]  # `note` is none of them
 
 

@@ -22,6 +22,12 @@ ROLES: Mapping[str, Role] = {
 }
 """As data sets spell them -> ours."""
 
+TOOL_ROLES = frozenset({"tool", "function", "ipython", "observation", "function_call", "tool_call", "tool_response", "function_response"})
+"""Of messages that call a program or hold what it returned. They need the tools' descriptions and calls as a template writes them,
+which examples do not carry: such a conversation without them would teach answers that come from nowhere."""
+TOOL_CALLS = ("tool_calls", "function_call")
+"""What an assistant's message asks of programs beside, or in place of, its content."""
+
 PROPER_ORDER = "an optional system message, then user and assistant in turn, the assistant last"
 
 
@@ -29,7 +35,7 @@ def read_messages(value: Any, column: str) -> tuple[Message, ...]:
     """Messages in either spelling: role and content (OpenAI), or from and value (ShareGPT).
 
     Raises:
-        UnusableRowError: not a list of such messages, an unknown role, an empty message, or an improper order.
+        UnusableRowError: not a list of such messages, one of a tool or an unknown role, an empty one, or an improper order.
     """
     if value is None:
         raise UnusableRowError("missing conversation", f"the column {column!r} is missing", "a list of messages")
@@ -45,9 +51,26 @@ def read_turns(value: Sequence[Any], column: str) -> tuple[Message, ...]:
     """The messages of a list that may be part of a conversation: a prompt, or an answer.
 
     Raises:
-        UnusableRowError: an item is no message with a known role, or an answer is empty.
+        UnusableRowError: an item is no message with a known role, or of a tool, or an answer is empty.
     """
+    _refuse_tools(value, column)
     return tuple(_message(item, f"{column}[{position}]") for position, item in enumerate(value))
+
+
+def _refuse_tools(items: Sequence[Any], column: str) -> None:
+    """One reason for every conversation with tools, whatever else is unusual in it."""
+    for position, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            continue
+        role = item.get("role", item.get("from"))
+        is_tool = isinstance(role, str) and role.casefold() in TOOL_ROLES
+        if is_tool or any(item.get(key) for key in TOOL_CALLS):
+            found = f"is from {role}" if is_tool else "calls a tool"
+            raise UnusableRowError(
+                "conversation with tool messages",
+                f"{column}[{position}] {found}, and calls of tools and their results are not trained on",
+                "messages of system, user and assistant; write what a tool returned into the message before the answer that uses it",
+            )
 
 
 def _message(item: Any, where: str) -> Message:

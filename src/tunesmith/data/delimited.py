@@ -23,13 +23,13 @@ LONGEST_HEADER = 10_000
 
 
 def read_delimited(texts: Iterable[str], label: str, delimiter: str) -> Iterator[Row]:
-    """Rows of text, in pieces, whose first record names the columns.
+    """Rows of text, in pieces, whose first record names the columns; one with more values than columns comes as a row with a fault.
 
     Strict about quotes: read leniently, a stray one swallows the records that follow it. Where a comma is due, `separator`
     looks whether it is something else.
 
     Raises:
-        DataError: a record is broken, has more values than there are columns, or is longer than `LONGEST_LINE`.
+        DataError: a record is broken, or is longer than `LONGEST_LINE`.
     """
     remaining = iter(texts)
     first = next(remaining, "")
@@ -41,7 +41,7 @@ def read_delimited(texts: Iterable[str], label: str, delimiter: str) -> Iterator
         if values and header is None:
             header = _header(values, feed.place, delimiter)
         elif values and header is not None:
-            yield Row(values=_record(header, values, feed.place), source=feed.place)
+            yield _row(header, values, feed.place)
 
 
 def separator(text: str, usual: str) -> str:
@@ -113,12 +113,10 @@ def _header(names: list[str], place: str, delimiter: str) -> list[str]:
     return header
 
 
-def _record(header: list[str], values: list[str], place: str) -> dict[str, str]:
+def _row(header: list[str], values: list[str], place: str) -> Row:
     if len(values) > len(header):
-        raise DataError(
-            place,
-            f"{len(values)} values for {len(header)} columns",
-            expected=f"at most {len(header)}",
-            remedy='put the value that holds a separator inside "quotes"',
-        )
-    return dict(zip(header, values, strict=False))  # a short record lacks its last columns, which validation reports
+        found = f"it has {len(values)} values for {len(header)} columns"
+        fault = ("more values than columns", found, f'at most {len(header)}, a value that holds a separator inside "quotes"')
+        return Row(values={}, source=place, fault=fault)
+    # A short record lacks its last columns, which validation reports.
+    return Row(values=dict(zip(header, values, strict=False)), source=place)

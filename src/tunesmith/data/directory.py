@@ -33,11 +33,11 @@ def new_directory(out: Path) -> Iterator[Path]:
             out.rmdir()  # empty, as was made sure of; a rename onto it would fail on Windows
         with atomic_directory(out) as staging:
             yield staging
-    except FileExistsError:
-        raise _taken(out) from None
     except OSError as error:
         if isinstance(error, TunesmithError):
             raise
+        if isinstance(error, FileExistsError) and out.exists():
+            raise _taken(out) from None
         found = f"it cannot be written ({error.strerror})"
         raise DataError(str(out), found, expected="a place with room that can be written", remedy="choose another --out") from error
     finally:

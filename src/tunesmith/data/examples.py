@@ -141,6 +141,8 @@ def read_example(row: Row, layout: Layout) -> Example:
     Raises:
         UnusableRowError: it makes none.
     """
+    if row.fault is not None:
+        raise UnusableRowError(*row.fault)
     said, necessary = _saying(layout)
     if all(_is_blank(row.values.get(column)) for column in said) and all(column in row.values for column in necessary):
         raise UnusableRowError(BLANK_ROW, f"nothing stands in {', '.join(said)}", "a filled row")

@@ -25,7 +25,7 @@ KINDS: tuple[ExampleKind, ...] = ("text", "conversation", "pair", "judged")
 FACTS = np.dtype(
     [
         ("length", "i8"),  # of its line in the file, in bytes
-        ("source", "u2"),  # number of the source
+        ("source", "u4"),  # number of the source
         ("read_id", "u8"),  # its id as it was read, before fixes and edits
         ("said", "u8"),  # all of its words, spacing aside: both halves are equal for exact duplicates
         ("said_too", "u8"),

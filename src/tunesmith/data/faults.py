@@ -10,6 +10,9 @@ import re
 import reprlib
 from typing import Any
 
+from tunesmith.errors import DataError
+from tunesmith.types import Row
+
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a character that takes two in UTF-16; a JSON escape can spell it, no file can hold it."""
 
@@ -26,6 +29,18 @@ class UnusableRowError(Exception):
     def __init__(self, problem: str, detail: str, expected: str) -> None:
         super().__init__(detail)
         self.problem, self.detail, self.expected = problem, detail, expected
+
+
+def require_whole(row: Row) -> Row:
+    """`row`, if its record could be taken apart: for readers that leave nothing out.
+
+    Raises:
+        DataError: it could not.
+    """
+    if row.fault is not None:
+        _, found, expected = row.fault
+        raise DataError(row.source, found, expected=expected, remedy="correct the row")
+    return row
 
 
 def require_text(value: Any, part: str, column: str) -> str:

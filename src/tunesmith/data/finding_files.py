@@ -24,6 +24,7 @@ from tunesmith.data.formats import FORMATS, format_of
 from tunesmith.data.hub import Choice, DataSet, is_saved, read_data_set, refuse_prepared
 from tunesmith.data.importers import IMPORTERS, Importer, find_importer
 from tunesmith.data.streams import UNPACKERS, damaged, require_regular
+from tunesmith.data.text import printable
 from tunesmith.errors import ConfigError, DataError
 
 SPLIT_NAME = re.compile(
@@ -131,7 +132,8 @@ def _in_folder(folder: _Folder, choice: Choice, importer: Importer | None) -> li
     whole = importer if importer and importer.recognises(folder.path, b"") else None
     if importer is None and (choice.split is not None or is_saved(folder.path) or is_hub_layout(folder.path, files)):
         data_set = read_data_set(str(folder.path), choice)
-        return [Found(label=folder.label, shown=folder.shown, data_set=data_set, keep=folder.keep)]
+        assert data_set is not None  # it is a folder
+        return [Found(label=data_set.label, shown=folder.shown, data_set=data_set, keep=folder.keep)]
     whole = whole or (None if importer else find_importer(folder.path, b""))
     if whole is not None:
         return [Found(label=folder.label, shown=folder.shown, path=folder.path, importer=whole, keep=folder.keep)]
@@ -177,7 +179,7 @@ def _among(
 ) -> list[Found]:
     """Of (path, label, as the user would write it) those that can be read; the first says what was left out."""
     reasons = [_why_not(path, importer, open_archives) for path, _, _ in named]
-    has_tables = any(not reason and path.suffix != ".txt" and format_of(path) for (path, _, _), reason in zip(named, reasons, strict=True))
+    has_tables = any(not reason and _is_table(path) for (path, _, _), reason in zip(named, reasons, strict=True))
     found: list[Found] = []
     left_out: Counter[str] = Counter()
     for (path, label, shown), reason in zip(named, reasons, strict=True):
@@ -194,6 +196,12 @@ def _among(
             place, what, expected=f"files of the kinds {', '.join(FORMATS)}, or documents", remedy="give the files that are meant"
         )
     return [replace(found[0], note=f"left out {said}"), *found[1:]] if said else found
+
+
+def _is_table(path: Path) -> bool:
+    """Is it made of rows, rather than one document?"""
+    file_format = format_of(path)
+    return file_format is not None and file_format is not FORMATS[".txt"]
 
 
 def _why_not(path: Path, importer: Importer | None, open_archives: bool) -> str:
@@ -226,8 +234,3 @@ def _missing(path: Path, source: str) -> DataError:
     else:
         remedy = f"correct the path; there is no folder {printable(str(folder))} either"
     return DataError(place, "there is no such file", expected="a file, a folder or a hub id", remedy=remedy)
-
-
-def printable(name: str) -> str:
-    """A file name as UTF-8 can hold it (Linux allows any bytes)."""
-    return name.encode("utf-8", "replace").decode("utf-8")

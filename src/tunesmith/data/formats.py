@@ -18,7 +18,7 @@ from tunesmith.data.delimited import read_delimited
 from tunesmith.data.json_text import read_json_document, read_json_lines
 from tunesmith.data.streams import UNPACKERS, pieces
 from tunesmith.data.text import decoded
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, first_line
 from tunesmith.types import Row
 
 LARGEST_TEXT = 256 * 2**20
@@ -88,8 +88,8 @@ def _parquet(path: Path, label: str, encoding: str) -> Iterator[Row]:
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # ValueError: text that is not UTF-8, impossible dates
         if isinstance(error, DataError):
             raise
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(label, f"not readable as Parquet ({first_line})", expected="a Parquet file", remedy="write it again") from None
+        found = f"not readable as Parquet ({first_line(error)})"
+        raise DataError(label, found, expected="a Parquet file", remedy="write it again") from None
 
 
 def _single_columns(names: Sequence[str], label: str) -> Sequence[str]:

@@ -31,6 +31,7 @@ from tunesmith.data.repair import Repair
 from tunesmith.data.review import Decision
 from tunesmith.data.sources import Source, with_group
 from tunesmith.data.store import StoredExamples, stored, to_line
+from tunesmith.data.survey import Survey
 from tunesmith.errors import DataError
 from tunesmith.types import ExampleKind, Row
 from tunesmith.workers import Workers
@@ -134,8 +135,8 @@ def gather(
     reviewed: set[str] = set()
     with spool.open("xb") as file:
         for number, (source, reading) in enumerate(zip(sources, _readings(sources, config), strict=True)):
-            layout = recognise(reading.head, config)
-            keys = _keys(reading.head, config)
+            layout = recognise(reading.survey, config)
+            keys = _keys(reading.survey, config)
             converter = Converter(number=number, layout=layout, keys=keys, repair=Repair(config.fix), decisions=decisions or {})
             faults, num_used = Faults(), 0
             for converted in workers.map(converter, _pieces(reading.rows)):
@@ -149,7 +150,7 @@ def gather(
                 ledger.remove(converted.removed)
                 ledger.change(converted.changed)
             if num_used:
-                faults.require_usable(reading.head[0].source, num_used, config)
+                faults.require_usable(reading.survey.place, num_used, config)
             used.append(_read_source(source, reading, layout, config, num_used, faults))
         size = file.tell()
     _refuse_mixture(kinds)
@@ -194,8 +195,8 @@ def _read_source(source: Source, reading: _Reading, layout: Layout, config: Prep
 class _Reading:
     """A source that is being read."""
 
-    head: Sequence[Row]
-    """Its first rows, whether they are used or not."""
+    survey: Survey
+    """Of its first rows, whether they are used or not."""
     rows: Iterable[Row]
     """Those to use."""
     num_rows: int | None = None
@@ -210,20 +211,20 @@ def _readings(sources: Sequence[Source], config: PrepareConfig) -> Iterator[_Rea
     for source in sources:
         rows = _rows_of(source, config)
         head = list(itertools.islice(rows, HEAD_ROWS))
-        yield _Reading(head=head, rows=itertools.chain(head, rows))
+        yield _Reading(survey=Survey.of(head), rows=itertools.chain(head, rows))
 
 
 def _sampled(sources: Sequence[Source], config: PrepareConfig, limit: int) -> list[_Reading]:
     """`limit` of all sources' rows together, chosen by hash: the same under every version of Python."""
-    heads: list[list[Row]] = []
+    surveys: list[Survey] = []
     sizes: list[int] = []
     chosen: list[tuple[int, int, int, Row]] = []  # largest hash first
     for number, source in enumerate(sources):
-        heads.append([])
+        surveys.append(Survey())
         size = 0
         for size, row in enumerate(_rows_of(source, config), start=1):
             if size <= HEAD_ROWS:
-                heads[-1].append(row)
+                surveys[-1].add(row)
             digest = hashlib.sha256(f"{config.seed}:{number}:{size - 1}".encode()).digest()
             item = (-int.from_bytes(digest, "big"), number, size, row)
             if len(chosen) < limit:
@@ -233,7 +234,7 @@ def _sampled(sources: Sequence[Source], config: PrepareConfig, limit: int) -> li
         sizes.append(size)
     chosen.sort(key=lambda item: (item[1], item[2]))
     rows = {number: [item[3] for item in items] for number, items in itertools.groupby(chosen, key=lambda item: item[1])}
-    return [_Reading(head=heads[number], rows=rows.get(number, ()), num_rows=size) for number, size in enumerate(sizes)]
+    return [_Reading(survey=surveys[number], rows=rows.get(number, ()), num_rows=size) for number, size in enumerate(sizes)]
 
 
 def _rows_of(source: Source, config: PrepareConfig) -> Iterator[Row]:
@@ -246,28 +247,28 @@ def _pieces(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield piece
 
 
-def _keys(head: Sequence[Row], config: PrepareConfig) -> Keys:
+def _keys(survey: Survey, config: PrepareConfig) -> Keys:
     """The columns that decide the split, as this source spells them.
 
     Raises:
         DataError: there is no such column.
     """
-    names = {name.casefold(): name for row in head for name in row.values}
-    time = _column(names, config.time_key, "--time-key", head)
+    names = {name.casefold(): name for name in survey.names}
+    time = _column(names, config.time_key, "--time-key", survey.place)
     if config.stratify_key == ANSWER and ANSWER not in names:
         return Keys(stratify_by_answer=True, time=time)
-    return Keys(stratum=_column(names, config.stratify_key, "--stratify-key", head), time=time)
+    return Keys(stratum=_column(names, config.stratify_key, "--stratify-key", survey.place), time=time)
 
 
 ANSWER = "answer"
 """For `stratify_key`: the right answer, whatever its column is called."""
 
 
-def _column(names: Mapping[str, str], key: str | None, option: str, head: Sequence[Row]) -> str | None:
+def _column(names: Mapping[str, str], key: str | None, option: str, place: str) -> str | None:
     if key is None or key.casefold() in names:
         return None if key is None else names[key.casefold()]
     raise DataError(
-        head[0].source,
+        place,
         f"there is no column {key!r} ({option})",
         expected=f"one of the columns {', '.join(names.values())}",
         remedy=f"correct {option}",

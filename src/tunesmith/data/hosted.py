@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tunesmith.data.directory import new_directory
 from tunesmith.data.prepared import PreparedData
+from tunesmith.data.store import to_line, write_lines
 from tunesmith.errors import DataError
-from tunesmith.files import atomic_directory, write_json_lines
 from tunesmith.types import Example, ExampleKind, Message
 
 
@@ -52,21 +53,17 @@ def write_for_tuner(prepared: PreparedData, tuner_name: str, out: Path) -> list[
     """Write train and validation split as `tuner_name` reads them, into a new directory, all or nothing.
 
     Raises:
-        DataError: the tuner does not take such data, or a file would be too small or too large for it, or `out` is taken.
+        DataError: the tuner does not take such data, a file would be too small or too large for it, or `out` is taken or cannot be written.
     """
     tuner = TUNERS[tuner_name]
     _require_suitable(prepared, tuner)
     splits = {"train": prepared.train, "validation": prepared.validation}
-    try:
-        with atomic_directory(out) as staging:
-            for name, examples in splits.items():
-                if examples:
-                    file = staging / f"{name}.jsonl"
-                    write_json_lines(file, _checked(examples))
-                    _require_small(file, tuner)
-    except FileExistsError:
-        found = "it exists already and is never overwritten"
-        raise DataError(str(out), found, expected="a new directory", remedy="choose another --out") from None
+    with new_directory(out) as staging:
+        for name, examples in splits.items():
+            if examples:
+                file = staging / f"{name}.jsonl"
+                write_lines(file, map(to_line, _checked(examples)))
+                _require_small(file, tuner)
     written = {name: out / f"{name}.jsonl" for name, examples in splits.items() if examples}
     return [HostedFile(path=file, num_examples=len(splits[name]), num_bytes=file.stat().st_size) for name, file in written.items()]
 

@@ -234,27 +234,27 @@ def _no_split(label: str, wanted: str, splits: Sequence[str]) -> DataError:
 @contextmanager
 def _failures_of(label: str, expected: str) -> Iterator[None]:
     """Say what the datasets library met in a folder as a DataError."""
-    from datasets.exceptions import DatasetGenerationError, DatasetsError
+    from datasets.exceptions import DatasetsError
 
     try:
         yield
     except TunesmithError:
         raise
     except (OSError, ValueError, DatasetsError) as error:
-        # Itself says only that an error occurred; its subclasses say more than their causes.
-        cause = error.__cause__ if type(error) is DatasetGenerationError else error
-        found = f"the folder cannot be read ({_gist(cause)})"
+        found = f"the folder cannot be read ({_gist(error)})"
         raise DataError(label, found, expected=expected, remedy="correct the folder") from None
 
 
 @contextmanager
 def _failures_of_hub(name: str) -> Iterator[None]:
     """Say what the datasets library met on the hub as an AssetError."""
+    from datasets.exceptions import DatasetsError
+
     try:
         yield
     except TunesmithError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, DatasetsError) as error:  # RuntimeError: it would run a script of the data set's
         raise AssetError(
             name,
             f"the data set could not be had from the hub ({_gist(error)})",
@@ -263,7 +263,11 @@ def _failures_of_hub(name: str) -> Iterator[None]:
         ) from None
 
 
-def _gist(error: BaseException | None) -> str:
+def _gist(error: BaseException) -> str:
+    from datasets.exceptions import DatasetGenerationError
+
+    if type(error) is DatasetGenerationError:  # says only that an error occurred; its subclasses say more than their causes
+        error = error.__cause__ or error
     return textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" …")
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from tunesmith.config import PrepareConfig
 from tunesmith.data.examples import normalise_prompt, short_hash
 from tunesmith.data.facts import Facts, Marks, fact_values, facts_of
-from tunesmith.data.split import FEWEST_TO_VALIDATE, Sides, Splits
+from tunesmith.data.split import FEWEST_TO_VALIDATE, Sides
 from tunesmith.data.store import StoredExamples, example_to_record, stored, to_line, write_lines
 from tunesmith.types import Example
 
@@ -42,6 +42,15 @@ def should_divide(examples: Sequence[Example], config: PrepareConfig) -> bool:
         return False
     texts = [example.text for example in examples if example.text is not None]
     return len(texts) == len(examples) and sum(map(len, texts)) >= FEWEST_CHARACTERS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Splits:
+    """Each in the order of the rows."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
 
 
 def divide(documents: Sequence[Example], config: PrepareConfig) -> Splits:

@@ -32,7 +32,7 @@ from tunesmith.data.near import THRESHOLD
 from tunesmith.data.passages import divide_into, should_divide
 from tunesmith.data.prepared import MANIFEST, PAGE, REPORT, SCHEMA_VERSION, SPLIT_NAMES, PreparedData
 from tunesmith.data.report import Outcome, counts, full_report, source_record, summary_lines
-from tunesmith.data.review import ReviewTable
+from tunesmith.data.review import REVIEWED, ReviewTable
 from tunesmith.data.selection import (
     DUPLICATE,
     Selection,
@@ -155,6 +155,8 @@ class _Chosen:
 def _choose(inputs: Inputs, config: PrepareConfig, staging: Path, workers: Workers, ledger: Ledger, table: ReviewTable | None) -> _Chosen:
     """Read everything, look at it, leave out what is to be left out."""
     gathered = gather(inputs.sources, config, staging / SPOOL, workers, ledger, {} if table is None else table.decisions)
+    if table is not None:
+        table.require_some(len(gathered.facts), ledger.removed[REVIEWED])
     selection = remove_exact_duplicates(gathered, inputs.test_sources, ledger)
     selection = with_findings(selection, config, workers)
     remarks = []

@@ -79,7 +79,8 @@ def load_prepared(directory: str | Path) -> PreparedData:
     """
     directory = Path(directory)
     manifest = _read_manifest(directory)
-    splits = {name: _read_split(directory / f"{name}.jsonl", manifest["splits"][name]["sha256"]) for name in SPLIT_NAMES}
+    checksums = _checksums(manifest, directory / MANIFEST)
+    splits = {name: _read_split(directory / f"{name}.jsonl", checksums[name]) for name in SPLIT_NAMES}
     return PreparedData(directory=directory, manifest=manifest, **splits)
 
 
@@ -87,7 +88,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
     file = directory / MANIFEST
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
-        version = manifest["schema_version"]
+        version = int(manifest["schema_version"])
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             str(directory),
@@ -96,7 +97,7 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             remedy="make one with `tunesmith prepare FILES --out DIR`",
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(str(file), f"not a manifest ({error})", expected="a file written by `tunesmith prepare`", remedy=_AGAIN) from None
+        raise _no_manifest(file, error) from None
     if version > SCHEMA_VERSION:
         raise DataError(
             str(file),
@@ -105,6 +106,18 @@ def _read_manifest(directory: Path) -> dict[str, Any]:
             remedy="install a newer tunesmith, or prepare the data again with this one",
         )
     return dict(manifest)
+
+
+def _checksums(manifest: Mapping[str, Any], file: Path) -> dict[str, str]:
+    """The sha256 of every split file."""
+    try:
+        return {name: manifest["splits"][name]["sha256"] for name in SPLIT_NAMES}
+    except (KeyError, TypeError) as error:
+        raise _no_manifest(file, error) from None
+
+
+def _no_manifest(file: Path, error: Exception) -> DataError:
+    return DataError(str(file), f"not a manifest ({error})", expected="a file written by `tunesmith prepare`", remedy=_AGAIN)
 
 
 _AGAIN = "edit the source file instead and prepare it again into another directory"

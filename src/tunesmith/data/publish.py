@@ -8,14 +8,13 @@ Only the three split files and the card leave the machine, and only where the us
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from tunesmith.data.prepared import REPORT, SPLIT_NAMES, PreparedData
-from tunesmith.errors import AssetError
+from tunesmith.data.prepared import SPLIT_NAMES, PreparedData
+from tunesmith.errors import AssetError, first_line
 
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),
@@ -36,7 +35,6 @@ KINDS: Mapping[str, str] = {
 
 def data_card(prepared: PreparedData, *, licence: str | None) -> str:
     """README.md: the hub's metadata, what is in it, how it was made, what the checks found."""
-    report = _report(prepared)
     counts = prepared.manifest["counts"]
     sizes = {name: len(getattr(prepared, name)) for name in SPLIT_NAMES}
     files = [{"split": name, "path": f"{name}.jsonl"} for name, size in sizes.items() if size]
@@ -64,17 +62,12 @@ def data_card(prepared: PreparedData, *, licence: str | None) -> str:
         f"- {counts['rows_read']:,} rows read; prepared with tunesmith {prepared.manifest['tunesmith']}, seed "
         f"{prepared.manifest['settings']['seed']}; fingerprint `{prepared.fingerprint[:16]}`",
         "",
-        *_found(report.get("findings", ())),
+        *_found(prepared.findings()),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _report(prepared: PreparedData) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((prepared.directory / REPORT).read_text(encoding="utf-8"))
-    return report
-
-
-def _found(findings: Any) -> list[str]:
+def _found(findings: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the checks say; no specimens, for those are the user's text."""
     if not findings:
         return []
@@ -109,10 +102,10 @@ def publish_to_hub(prepared: PreparedData, hub_id: str, *, public: bool, licence
         repository = api.create_repo(hub_id, repo_type="dataset", private=not public, exist_ok=True)
         api.create_commit(hub_id, operations, commit_message=message, repo_type="dataset")
     except Exception as error:  # it raises its own errors and those of whichever HTTP client it uses
-        first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        cause = first_line(error, otherwise="no reason given")
         raise AssetError(
             hub_id,
-            f"the hub did not take it ({type(error).__name__}: {first_line})",
+            f"the hub did not take it ({type(error).__name__}: {cause})",
             expected="a repository that this user may write to",
             remedy="check the name and the network, log in with `hf auth login`, then repeat the command",
         ) from error

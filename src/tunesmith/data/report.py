@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.checks import Finding
+from tunesmith.data.checks.finding import counted
 from tunesmith.data.checks.leakage import Leakage
 from tunesmith.data.examples import problem_counts
 from tunesmith.data.facts import KINDS, Facts, num_contested
@@ -152,23 +153,40 @@ def _dropped(outcome: Outcome) -> list[dict[str, Any]]:
 
 def summary_lines(outcome: Outcome, config: PrepareConfig) -> list[str]:
     """What a person wants to know first."""
-    lines = [f"read {_count(one.num_rows, 'row')} from {one.label}: {one.layout}" for one in outcome.sources]
-    if outcome.num_used < outcome.num_read:
-        lines.append(f"used a sample of {outcome.num_used:,} of them (limit {config.limit:,}, seed {config.seed})")
+    lines = reading_lines(outcome.sources, config)
     kept = [f"kept {_kept(outcome)}"]
     if outcome.num_duplicates:
-        kept.append(f"removed {_count(outcome.num_duplicates, 'exact duplicate')}")
+        kept.append(f"removed {counted(outcome.num_duplicates, 'exact duplicate')}")
     if outcome.problems:
-        kept.append(f"dropped {_count(outcome.problems.total(), 'row')} ({problem_counts(outcome.problems)})")
+        kept.append(f"dropped {counted(outcome.problems.total(), 'row')} ({problem_counts(outcome.problems)})")
     if outcome.removed:
-        kept.append(f"left out {_count(sum(outcome.removed.values()), 'example')} ({_by_reason(outcome.removed)})")
+        kept.append(f"left out {counted(sum(outcome.removed.values()), 'example')} ({_by_reason(outcome.removed)})")
     if outcome.changed:
-        kept.append(f"changed {_count(sum(outcome.changed.values()), 'example')} ({_by_reason(outcome.changed)})")
+        kept.append(f"changed {counted(sum(outcome.changed.values()), 'example')} ({_by_reason(outcome.changed)})")
     sizes = ", ".join(f"{name} {size:,}" for name, size in outcome.split_sizes.items())
     lines += [", ".join(kept), f"{sizes} ({_how_split(outcome, config)})"]
     if outcome.leakage is not None:
         lines.append(outcome.leakage.sentence())
     return [*lines, *(f"note: {note}" for note in notes(outcome, config))]
+
+
+def reading_lines(sources: Sequence[ReadSource], config: PrepareConfig) -> list[str]:
+    """How many rows there were, and what they were taken for."""
+    lines = [f"read {counted(one.num_rows, 'row')} from {one.label}: {one.layout}" for one in sources]
+    num_used = sum(one.num_used for one in sources)
+    if num_used < sum(one.num_rows for one in sources):
+        lines.append(f"used a sample of {num_used:,} of them (limit {config.limit:,}, seed {config.seed})")
+    return lines
+
+
+def source_notes(sources: Sequence[ReadSource]) -> list[str]:
+    """What was chosen or left out while reading, and columns that play no part."""
+    found = [f"{one.label}: {one.note}" for one in sources if one.note]
+    for one in sources:
+        if one.unused:
+            instead = f" (the right answer is {one.layout.completion or one.layout.content})" if one.layout.rejected else ""
+            found.append(f"{one.label}: not used: {', '.join(one.unused)}{instead}")
+    return found
 
 
 def _by_reason(numbers: Mapping[str, int]) -> str:
@@ -193,28 +211,23 @@ def _how_split(outcome: Outcome, config: PrepareConfig) -> str:
 def _kept(outcome: Outcome) -> str:
     """How much was kept, and of what kind."""
     if outcome.divided:
-        return f"{_count(len(outcome.divided), 'document')}, cut into {_count(outcome.num_kept, 'passage')}"
+        return f"{counted(len(outcome.divided), 'document')}, cut into {counted(outcome.num_kept, 'passage')}"
     if outcome.kind == "pair":
-        return _count(outcome.num_kept, "preference pair")
+        return counted(outcome.num_kept, "preference pair")
     if outcome.kind == "judged":
         desirable = int(np.count_nonzero(outcome.kept()["desirable"] == 1))
-        return f"{_count(outcome.num_kept, 'judged answer')} ({desirable:,} desirable, {outcome.num_kept - desirable:,} not)"
+        return f"{counted(outcome.num_kept, 'judged answer')} ({desirable:,} desirable, {outcome.num_kept - desirable:,} not)"
     return f"{outcome.num_kept:,}"
 
 
 def notes(outcome: Outcome, config: PrepareConfig) -> list[str]:
     """What is no fault, but worth knowing."""
-    found = [f"{one.label}: {one.note}" for one in outcome.sources if one.note]
-    for one in outcome.sources:
-        if one.unused:
-            instead = f" (the right answer is {one.layout.completion or one.layout.content})" if one.layout.rejected else ""
-            found.append(f"{one.label}: not used: {', '.join(one.unused)}{instead}")
-    found += _about_answers(outcome)
+    found = [*source_notes(outcome.sources), *_about_answers(outcome)]
     if outcome.divided:
         found.append(_how_divided(config))
     empty = int(np.count_nonzero(outcome.kept()["empty_prompt"]))
     if empty:
-        found.append(f"{_count(empty, 'example')} {'has' if empty == 1 else 'have'} an empty prompt")
+        found.append(f"{counted(empty, 'example')} {'has' if empty == 1 else 'have'} an empty prompt")
     found += [f"the {name} split is empty" for name, size in outcome.split_sizes.items() if not size]
     return [*found, *outcome.remarks]
 
@@ -223,15 +236,15 @@ def _about_answers(outcome: Outcome) -> list[str]:
     """Answers that contradict each other, and judgements that have only one side."""
     if outcome.kind == "pair":
         both_ways = num_contested(outcome.kept())
-        return [f"{_count(both_ways, 'pair')} of answers {'is' if both_ways == 1 else 'are'} preferred both ways"] if both_ways else []
+        return [f"{counted(both_ways, 'pair')} of answers {'is' if both_ways == 1 else 'are'} preferred both ways"] if both_ways else []
     if outcome.kind == "judged":
         both_ways = num_contested(outcome.kept())
-        found = [f"{_count(both_ways, 'answer')} {'is' if both_ways == 1 else 'are'} judged both desirable and not"] if both_ways else []
+        found = [f"{counted(both_ways, 'answer')} {'is' if both_ways == 1 else 'are'} judged both desirable and not"] if both_ways else []
         alike = len(np.unique(outcome.kept()["desirable"])) == 1
         return [*found, "all answers are judged alike: there is nothing to prefer"] if alike else found
     contested = num_contested(outcome.facts[outcome.sides == TRAIN])
     have = "has" if contested == 1 else "have"
-    return [f"{_count(contested, 'prompt')} of the train split {have} more than one answer"] if contested else []
+    return [f"{counted(contested, 'prompt')} of the train split {have} more than one answer"] if contested else []
 
 
 def _how_divided(config: PrepareConfig) -> str:
@@ -247,10 +260,6 @@ def empty_prompts(outcome: Outcome) -> list[str]:
     """Sources of the kept conversations in which the user's last message says nothing, the first thousand."""
     positions = np.flatnonzero((outcome.sides != FREE) & outcome.facts["empty_prompt"])[:MOST_LISTED]
     return [example.source for example in outcome.examples.select(positions)]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def length_statistics(facts: Facts) -> dict[str, Any]:

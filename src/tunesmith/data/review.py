@@ -174,8 +174,10 @@ def _even_breaks(text: str, before: str) -> str:
     return text if "\r" in before else text.replace("\r\n", "\n")
 
 
-def write_review(path: Path, rows: Iterable[tuple[Example, str, str]]) -> int:
-    """Write a table of (example, its id as read, names of findings) to decide about; returns how many.
+def write_review(path: Path, rows: Iterable[tuple[Example, str, str] | tuple[Example, str, str, Choice]]) -> int:
+    """Write a table of (example, its id as read, names of findings, perhaps a decision) to decide about; returns how many.
+
+    Where no decision is proposed, it is to keep.
 
     Raises:
         ConfigError: the suffix is unknown.
@@ -189,8 +191,8 @@ def write_review(path: Path, rows: Iterable[tuple[Example, str, str]]) -> int:
         table = csv.writer(file)
         if is_csv:
             table.writerow(COLUMNS)
-        for count, (example, read_id, findings) in enumerate(rows, start=1):  # noqa: B007 - the last one is their number
-            values = (example.source, read_id, example.prompt, example.reference, findings, "keep")
+        for count, (example, read_id, findings, *proposed) in enumerate(rows, start=1):  # noqa: B007 - the last one is their number
+            values = (example.source, read_id, example.prompt, example.reference, findings, *(proposed or ["keep"]))
             if is_csv:
                 table.writerow(map(_plain_to_shown, values))
             else:
@@ -220,6 +222,16 @@ class ReviewTable:
     def decisions(self) -> Mapping[str, Decision]:
         """By id."""
         return {} if self.review is None else self.review.decisions
+
+    def require_some(self, num_left: int, num_dropped: int) -> None:
+        """Refuse a table that leaves nothing.
+
+        Raises:
+            DataError: all examples are dropped.
+        """
+        if not num_left and num_dropped:
+            found = f"all {num_dropped:,} examples are dropped"
+            raise DataError(str(self.path), found, expected="at least one to keep", remedy="decide `keep` or `edit` for some")
 
     def offer(self, examples: StoredExamples, facts: Facts, positions: Iterable[int], flagged: Mapping[int, Sequence[str]]) -> None:
         """Write a new table of the examples at `positions` that are flagged, or of all.

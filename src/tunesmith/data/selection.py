@@ -258,7 +258,7 @@ def repeats(facts: Facts, labels: Sequence[str], config: PrepareConfig) -> Posit
     """
     weight = np.ones(len(labels))
     for pattern, value in config.weights.items():
-        named = [number for number, label in enumerate(labels) if fnmatch.fnmatchcase(label, pattern)]
+        named = [number for number, label in enumerate(labels) if label == pattern or fnmatch.fnmatchcase(label, pattern)]
         if not named:
             raise ConfigError(
                 "--weight", f"no source is called {pattern}", expected=f"one of {', '.join(labels)}", remedy="correct the name"

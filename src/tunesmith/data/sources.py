@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.data.delimited import separator
-from tunesmith.data.finding_files import Found, find_files, printable
+from tunesmith.data.finding_files import Found, find_files
 from tunesmith.data.formats import FORMATS, Format, format_of, numbered
 from tunesmith.data.hub import Choice, DataSet
 from tunesmith.data.importers import HEAD_BYTES, Importer, Tally, find_importer
 from tunesmith.data.streams import checksum, head, require_regular
-from tunesmith.data.text import marked_encoding
+from tunesmith.data.text import marked_encoding, printable
 from tunesmith.errors import DataError
 from tunesmith.types import Row
 
@@ -125,7 +125,7 @@ def _named_apart(found: Sequence[Found]) -> Iterator[Found]:
 
 
 def _of_data_set(data_set: DataSet, found: Found) -> Source:
-    label = data_set.label
+    label = found.label
 
     def read(keep: object = found.keep) -> Iterator[Row]:
         return _require_rows(numbered(data_set.records(), label), label)

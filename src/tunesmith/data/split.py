@@ -20,16 +20,13 @@ or the time, goes on. Data prepared with `--like` an earlier directory never mov
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.facts import said
 from tunesmith.data.shingles import mix
 from tunesmith.errors import DataError
-from tunesmith.types import Example
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 """Sides, as in `prepared.SPLIT_NAMES`."""
@@ -44,32 +41,6 @@ FEWEST_TO_TEST = 3
 """From this many examples on, a wanted test split is never empty."""
 FEWEST_TO_VALIDATE = 10
 """From this many examples on, a wanted validation split is never empty."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Duplicate:
-    """An example removed because an earlier one says the same."""
-
-    source: str
-    duplicate_of: str
-    """The source of the one that is kept."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Deduplicated:
-    """Every example is in exactly one of the two."""
-
-    examples: tuple[Example, ...]
-    duplicates: tuple[Duplicate, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Splits:
-    """Each in the order of the rows."""
-
-    train: tuple[Example, ...]
-    validation: tuple[Example, ...]
-    test: tuple[Example, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,32 +66,6 @@ class Wanted:
 def _wanted(num_examples: int, fraction: float, fewest: int) -> int:
     at_least = 1 if fraction > 0 and num_examples >= fewest else 0
     return max(at_least, math.floor(num_examples * fraction + 0.5))
-
-
-def remove_duplicates(examples: Iterable[Example]) -> Deduplicated:
-    """Keep the first of examples that are equal but for spacing: the same prompt with another answer is no duplicate."""
-    first: dict[bytes, Example] = {}
-    duplicates = []
-    for example in examples:
-        kept = first.setdefault(said(example), example)
-        if kept is not example:
-            duplicates.append(Duplicate(source=example.source, duplicate_of=kept.source))
-    return Deduplicated(examples=tuple(first.values()), duplicates=tuple(duplicates))
-
-
-def split_examples(examples: Sequence[Example], test_fraction: float, validation_fraction: float, seed: int) -> Splits:
-    """Hold out whole groups (`Example.group`) of examples that are in memory.
-
-    Raises:
-        DataError: nothing would be left to train on, or too few different prompts to hold any out.
-    """
-    prompts = np.array([int(one.group, 16) for one in examples], np.uint64)
-    wanted = Wanted(test_fraction=test_fraction, validation_fraction=validation_fraction, seed=seed)
-    sides = assign_sides(np.unique(prompts, return_inverse=True)[1].reshape(-1).astype(np.int64), prompts, wanted)
-    train, validation, test = (
-        tuple(one for one, its in zip(examples, sides, strict=True) if its == side) for side in (TRAIN, VALIDATION, TEST)
-    )
-    return Splits(train=train, validation=validation, test=test)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

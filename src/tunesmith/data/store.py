@@ -11,7 +11,6 @@ can be sent to worker processes.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import threading
@@ -27,6 +26,8 @@ from tunesmith.types import Example, Message
 
 CHUNK_BYTES = 1 << 20
 LINES_AT_ONCE = 1024
+MOST_AT_ONCE_BYTES = 1 << 26
+"""Of lines that are read together; longer ones come one by one."""
 
 
 class _File:
@@ -47,10 +48,13 @@ class _File:
         with self._lock:
             if self._file is None:
                 self._file = self._open()
-            if hasattr(os, "pread"):  # a forked process shares the place of the file, so none may be moved
-                return os.pread(self._file.fileno(), end - start, start)
-            self._file.seek(start)
-            return self._file.read(end - start)
+            found: list[bytes] = []
+            while start < end:  # one read gives 2 GiB at most
+                found.append(_read_at(self._file, end - start, start))
+                start += len(found[-1])
+                if not found[-1]:
+                    raise self._changed()
+            return found[0] if len(found) == 1 else b"".join(found)
 
     def close(self) -> None:
         with self._lock:
@@ -66,9 +70,19 @@ class _File:
             raise DataError(str(self.path), found, expected="the file that was prepared", remedy="prepare the data again") from None
         if file.seek(0, 2) != self.size:
             file.close()
-            found = "it was changed after it was checked"
-            raise DataError(str(self.path), found, expected=f"{self.size:,} bytes", remedy="prepare the data again")
+            raise self._changed()
         return file
+
+    def _changed(self) -> DataError:
+        found = "it was changed after it was checked"
+        return DataError(str(self.path), found, expected=f"{self.size:,} bytes", remedy="prepare the data again")
+
+
+def _read_at(file: IO[bytes], size: int, start: int) -> bytes:
+    if hasattr(os, "pread"):  # a forked process shares the place of the file, so none may be moved
+        return os.pread(file.fileno(), size, start)
+    file.seek(start)
+    return file.read(size)
 
 
 class StoredExamples(Sequence[Example]):
@@ -122,7 +136,7 @@ class StoredExamples(Sequence[Example]):
             starts = self._starts[first : first + LINES_AT_ONCE].tolist()
             ends = self._ends[first : first + LINES_AT_ONCE].tolist()
             low, high = min(starts), max(ends)
-            if high - low <= 2 * (sum(ends) - sum(starts)) + CHUNK_BYTES:
+            if high - low <= min(2 * (sum(ends) - sum(starts)) + CHUNK_BYTES, MOST_AT_ONCE_BYTES):
                 block = self._file.read(low, high)
                 yield from (block[start - low : end - low] for start, end in zip(starts, ends, strict=True))
             else:
@@ -167,11 +181,10 @@ def stored(path: Path, ends: NDArray[np.int64], size: int) -> StoredExamples:
 def write_lines(path: Path, lines: Iterable[bytes]) -> str:
     """Write whole lines to a new file; returns the sha256 of its bytes in hexadecimal."""
     digest = hashlib.sha256()
-    remaining = iter(lines)
     with path.open("xb") as file:
-        while block := b"".join(itertools.islice(remaining, LINES_AT_ONCE)):
-            digest.update(block)
-            file.write(block)
+        for line in lines:
+            digest.update(line)
+            file.write(line)
     return digest.hexdigest()
 
 

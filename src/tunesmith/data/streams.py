@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import hashlib
 import io
 import lzma
 import os
@@ -22,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, first_line
+from tunesmith.files import file_sha256
 
 PIECE_BYTES = 2**20
 FREE_BYTES = 100 * 2**20
@@ -85,7 +85,7 @@ class GuardedStream(io.RawIOBase):
 
 def damaged(place: str, error: Exception) -> DataError:
     """Of packed bytes that cannot be unpacked, or a disk that cannot be read."""
-    gist = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    gist = getattr(error, "strerror", None) or first_line(error)
     return DataError(
         place, f"it cannot be read ({gist})", expected="a whole file", remedy="copy or download it again, or check its permissions"
     )
@@ -158,11 +158,7 @@ def head(path: Path, place: str, num_bytes: int = 2**16) -> bytes:
 
 def checksum(path: Path, place: str) -> str:
     """SHA-256 of the file as it lies on the disk, packed or not."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                digest.update(piece)
+        return file_sha256(path)
     except OSError as error:
         raise damaged(place, error) from None
-    return digest.hexdigest()

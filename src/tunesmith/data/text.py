@@ -143,6 +143,11 @@ def _decodes(data: bytes, encoding: str) -> bool:
         return False
 
 
+def printable(name: str) -> str:
+    """The name of a file or column as a screen or report can hold it: Linux allows any bytes, JSON can spell half a character."""
+    return name.encode("utf-8", "replace").decode("utf-8")
+
+
 def lines(texts: Iterable[str], label: str) -> Iterator[str]:
     r"""Lines with their ends, which are `\n`, `\r\n` or `\r`, mixed as they come.
 

@@ -24,6 +24,7 @@ from tunesmith.engine.kernels import native
 from tunesmith.engine.kernels.attention import forest_attention
 from tunesmith.engine.packing import Pack, bare, build_pack
 from tunesmith.engine.segments import Segments
+from tunesmith.errors import first_line
 from tunesmith.types import RenderedExample
 
 IMPLEMENTATION = "tunesmith_segments"
@@ -114,8 +115,7 @@ def _try(network: PreTrainedModel) -> Faithfulness:
         with _attention_of(network, IMPLEMENTATION):
             packed = packed_hidden(network, pack)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        return Faithfulness(f"cannot run several examples in one sequence ({first_line})")
+        return Faithfulness(f"cannot run several examples in one sequence ({first_line(error)})")
     off = torch.cat([_distance(packed[place], hidden) for place, hidden in zip(pack.places, alone, strict=True)])
     worst = float(off.max())
     if worst <= TOLERANCE:

@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from tunesmith.engine.adapters import decoder_layers
 from tunesmith.engine.attention import attending_by_segments, can_share, packed_hidden, packs_faithfully
 from tunesmith.engine.packing import ROUND_TO, Pack, build_pack, plan_packs
+from tunesmith.errors import first_line
 from tunesmith.types import RenderedExample
 
 TRIAL_TOKENS = 128
@@ -112,8 +113,7 @@ def obstacle(network: PreTrainedModel, plan: KeepingPlan) -> str:
         try:
             return _try(network, pack, plan.row_bytes)
         except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
-            first_line = (str(error).splitlines() or [type(error).__name__])[0]
-            return f"this architecture cannot run its upper layers alone ({first_line})"
+            return f"this architecture cannot run its upper layers alone ({first_line(error)})"
         finally:
             for module, training in modes:
                 module.training = training

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 from tunesmith.engine.fast import join_weights, speed_up
 from tunesmith.engine.memory import bound_kernel_caches, give_back
 from tunesmith.engine.quantize import loading_options, prepare_quantized
-from tunesmith.errors import AssetError, ConfigError
+from tunesmith.errors import AssetError, ConfigError, first_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ def load_model(directory: Path, *, dtype: torch.dtype, device: torch.device, qua
             directory, **options, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _unusable(directory, f"transformers cannot load it ({(str(error).splitlines() or [type(error).__name__])[0]})") from error
+        raise _unusable(directory, f"transformers cannot load it ({first_line(error)})") from error
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
         raise _unusable(directory, f"{len(report['missing_keys'])} of its weights are missing, e.g. {min(report['missing_keys'])}")
     if _keeps_a_state(network):

@@ -155,6 +155,24 @@ def test_truncation_is_told_from_the_other_answers() -> None:
     assert find(of("```python\nprint(1)", stop=""), "truncated-answer")["truncated-answer"].flagged == (40,)
 
 
+def test_ends_without_a_full_stop_are_told_by_their_words() -> None:
+    said = "The engine reads the table of every order, and a clerk then sends the parcel."
+    others = [qa("Why?", said, source=f"a.csv:{n}") for n in range(60)]
+    ends = ("and a clerk then sends the parcel", "reads the table of every order", "the table of every ord", "then sends a par")
+    last = [qa("Why?", f"{number} is the number of it: {end}") for number, end in enumerate(ends)]
+    (found,) = run_checks((*others, *last), ["truncated-answer"], context=CONTEXT)
+    assert found.flagged == (61, 62, 63)
+    assert found.figures["signs"] == {"within a word": 2, "after a word that goes on in the other answers": 1}
+
+
+def test_an_end_that_several_answers_share_is_their_own() -> None:
+    said = "The engine reads the table of every order, and a clerk then sends the parcel."
+    others = [qa("Why?", said, source=f"a.csv:{n}") for n in range(60)]
+    formula = [qa("Who?", f"{name} am a bot, ask me about anything related to Acme reads") for name in ("I", "Here I", "So I")]
+    assert find((*others, *formula), "truncated-answer") == {}
+    assert find((*others, formula[0]), "truncated-answer")["truncated-answer"].flagged == (60,)
+
+
 def test_excerpts_are_one_line_with_the_fault_in_it() -> None:
     shown = excerpt("a" * 300 + "\nFAULT\u200b" + "b" * 300, 301, 307)
     assert "⏎ FAULT[U+200B]" in shown

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader, PdfWriter
+from pypdf.errors import DependencyError
 
 from tunesmith.data.importers import IMPORTERS, Tally, find_importer, pdf
 from tunesmith.errors import DataError
@@ -73,7 +74,7 @@ def test_two_pages_are_too_few_to_tell_a_header(tmp_path: Path) -> None:
     assert [text for *_, text in rows] == ["Same\nOne.", "Same\nTwo."]
 
 
-@pytest.mark.parametrize("algorithm", ["RC4-128"])
+@pytest.mark.parametrize("algorithm", ["RC4-128", "AES-128", "AES-256"])
 def test_a_password_is_said(tmp_path: Path, algorithm: str) -> None:
     for password, is_open in [("secret", False), ("", True)]:
         writer = PdfWriter(clone_from=PdfReader(file_of(tmp_path, pdf_of(PAGES))))
@@ -84,6 +85,20 @@ def test_a_password_is_said(tmp_path: Path, algorithm: str) -> None:
         else:
             with pytest.raises(DataError, match=r"manual.pdf: it is protected by a password"):
                 read(tmp_path / "manual.pdf")
+
+
+def test_a_missing_decryption_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = PdfWriter(clone_from=PdfReader(file_of(tmp_path, pdf_of(PAGES))))
+    writer.encrypt("", "owner", algorithm="AES-256")
+    writer.write(tmp_path / "manual.pdf")
+
+    def refuse(*_: object) -> bytes:
+        raise DependencyError("cryptography>=3.1 is required for AES algorithm")
+
+    monkeypatch.setattr("pypdf._encryption.aes_cbc_decrypt", refuse)
+    monkeypatch.setattr("pypdf._encryption.aes_cbc_encrypt", refuse)
+    with pytest.raises(DataError, match=r"encrypted with AES, and the package .* not installed; expected cryptography.*pip install"):
+        read(tmp_path / "manual.pdf")
 
 
 def test_pictures_without_text_are_said(tmp_path: Path) -> None:

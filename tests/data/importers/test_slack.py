@@ -109,6 +109,34 @@ def test_nothing_of_users_json_is_in_the_rows(tmp_path: Path) -> None:
     assert rows[0].values["messages"][1] == {"role": "assistant", "content": "user 4 here"}
 
 
+def test_people_who_are_not_in_users_json_are_pseudonymised_all_the_same(tmp_path: Path) -> None:
+    guest = {"real_name": "Zoe Zander", "display_name": "zozo", "name": "zoe.z", "first_name": "Zoe"}
+    export = write_export(
+        tmp_path,
+        {
+            "ask-zoe/2024-01-04.json": [said("U1", -1440, "Did Zoe call? And Quentin, annabell?"), said("U2", -1439, "zozo did, <@U9>")],
+            "help/2024-01-05.json": [
+                said("U9", 0, "Who has the key?", user_profile=guest),
+                said("U1", 1, "Ask <@U8|quentin>, <@UB> and <@U7>", user_profile={"display_name": "annabell"}),
+                said("UB", 2, "key given to Zander", bot_id="B7", bot_profile={"name": "Keybot"}),
+                said("UC", 3, "I am no bot", user_profile={"display_name": "Walther"}),
+                said("UC", 4, "posted by an app of mine", bot_id="B8"),
+            ],
+        },
+    )
+    tally = Tally()
+    rows = read(export, tally)
+    assert rows == [
+        (["user: Did user 4 call? And user 5, user 1?", "assistant: user 4 did, user 4"], "export/channel 1/2024-01-04.json#1"),
+        (["user: Who has the key?", "assistant: Ask user 5, @bot and user 6\nI am no bot"], "export/help/2024-01-05.json#1"),
+    ]
+    assert tally.note() == (
+        "4 people not in users.json numbered after the others, 1 without a name to look for in what is said; replaced 4 names by numbers; "
+        "left out 2 messages of bots"
+    )
+    assert read(export) == rows
+
+
 def test_everyday_words_stay_unless_capitalised() -> None:
     people = People([{"id": "U1", "name": "will", "real_name": "Will May"}])
     assert people.plain("will it work? It may. Ask Will, or Will May") == "will it work? It may. Ask user 1, or user 1"

@@ -110,6 +110,19 @@ def test_tweets_in_a_circle_end(tmp_path: Path) -> None:
     assert len(read(tmp_path, text)) <= 1
 
 
+@pytest.mark.parametrize(
+    ("table", "wide"), [(THREADS, "7,agent,2024-01-05 10:11,It, arrives,no\n"), (KAGGLE, "3,A,a@x,Help,Why, oh why,Closed,So.\n")]
+)
+def test_a_row_with_too_many_values_is_handed_on_as_such(table: str, wide: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(table + wide, encoding="utf-8")
+    rows = list(IMPORTERS["support"].read(tmp_path / "t.csv", "t.csv"))
+    (faulty,) = [row for row in rows if row.fault is not None]
+    assert faulty.source == f"t.csv:{table.count(chr(10)) + 1}"
+    (tmp_path / "whole.csv").write_text(table, encoding="utf-8")
+    whole = IMPORTERS["support"].read(tmp_path / "whole.csv", "t.csv")
+    assert [row.values for row in rows if row.fault is None] == [row.values for row in whole]
+
+
 @settings(deadline=None)
 @given(body=st.text(alphabet='a,1;"\n\ttrue:-', max_size=120), header=st.sampled_from([THREADS, KAGGLE, TWEETS]))
 def test_any_table_is_read_or_refused(header: str, body: str, tmp_path_factory: pytest.TempPathFactory) -> None:

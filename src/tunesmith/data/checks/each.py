@@ -66,17 +66,5 @@ class EachExample:
         sentence = self.tally.said(self.rule.sentence)
         if len(kinds) > 1 or next(iter(kinds)):
             sentence += f": {', '.join(f'{count:,} {kind}' for kind, count in kinds.items())}"
-        return [
-            Finding(
-                check=self.name,
-                sentence=sentence,
-                severity=self.rule.severity,
-                count=self.tally.count,
-                share=self.tally.share,
-                specimens=tuple(self.tally.specimens),
-                flagged=tuple(self.tally.positions),
-                action=self.context.action(self.name),
-                option=f"--fix {self.name}" if self.rule.can_fix and kinds.keys() - self.rule.beyond_repair else f"--drop {self.name}",
-                figures={"kinds": kinds},
-            )
-        ]
+        option = f"--fix {self.name}" if self.rule.can_fix and kinds.keys() - self.rule.beyond_repair else ""
+        return [self.tally.finding(self.name, sentence, self.rule.severity, self.context, figures={"kinds": kinds}, option=option)]

@@ -172,6 +172,23 @@ class Tally:
         how_many = f"{counted(self.count, 'example')} ({percent(self.share)})"
         return sentence.format(how_many=how_many, s="s" if one else "", has="has" if one else "have")
 
+    def finding(
+        self, check: str, sentence: str, severity: Severity, context: CheckContext, *, figures: Mapping[str, Any], option: str = ""
+    ) -> Finding:
+        """About the flagged examples; what changes their fate is `--drop` and the check's name unless an option is given."""
+        return Finding(
+            check=check,
+            sentence=sentence,
+            severity=severity,
+            count=self.count,
+            share=self.share,
+            specimens=tuple(self.specimens),
+            flagged=tuple(self.positions),
+            action=context.action(check),
+            option=option or f"--drop {check}",
+            figures=figures,
+        )
+
 
 def texts_of(example: Example) -> list[str]:
     """Every text of an example, in order: messages and the rejected answer, or the raw text."""

@@ -146,20 +146,8 @@ class OverLength:
         about = "" if self.context.count_tokens else "about "
         longer = "is" if self.tally.count == 1 else "are"
         sentence = f"{self.tally.said('{how_many}')} {longer} longer than {self.limit:,} tokens, the longest {about}{self.longest:,}"
-        return [
-            Finding(
-                check=self.name,
-                sentence=sentence,
-                severity="warning",
-                count=self.tally.count,
-                share=self.tally.share,
-                specimens=tuple(self.tally.specimens),
-                flagged=tuple(self.tally.positions),
-                action=self.context.action(self.name),
-                option=f"--drop {self.name}",
-                figures={"limit": self.limit, "longest": self.longest, "estimated": self.context.count_tokens is None},
-            )
-        ]
+        figures = {"limit": self.limit, "longest": self.longest, "estimated": self.context.count_tokens is None}
+        return [self.tally.finding(self.name, sentence, "warning", self.context, figures=figures)]
 
 
 class LengthOutliers:

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from typing import Self
 
-from tunesmith.data.checks.finding import CheckContext, Finding, Tally, excerpt, percent, source_label
+from tunesmith.data.checks.finding import CheckContext, Finding, Severity, Tally, excerpt, percent, source_label
 from tunesmith.types import Example
 
 _KIND = r"(?:ai|artificial intelligence|(?:large )?language model|chatbot|virtual assistant)\b"
@@ -132,20 +132,9 @@ class MachinePhrasing:
         if len(shares) > 1:
             worst = max(shares, key=lambda source: shares[source])
             sentence += f"; {percent(shares[worst])} of {worst}"
-        return [
-            Finding(
-                check=self.name,
-                sentence=sentence,
-                severity="warning" if self.tally.share >= LEAST_TO_WARN else "note",
-                count=self.tally.count,
-                share=self.tally.share,
-                specimens=tuple(self.tally.specimens),
-                flagged=tuple(self.tally.positions),
-                action=self.context.action(self.name),
-                option=f"--drop {self.name}",
-                figures={"phrases": dict(most), "share_by_source": {source: round(share, 6) for source, share in shares.items()}},
-            )
-        ]
+        figures = {"phrases": dict(most), "share_by_source": {source: round(share, 6) for source, share in shares.items()}}
+        severity: Severity = "warning" if self.tally.share >= LEAST_TO_WARN else "note"
+        return [self.tally.finding(self.name, sentence, severity, self.context, figures=figures)]
 
 
 def machine_phrasing(context: CheckContext) -> MachinePhrasing:

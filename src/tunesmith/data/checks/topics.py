@@ -97,15 +97,15 @@ def find_topics(examples: Iterable[Example], context: CheckContext, embed: Embed
     if len(taken) < FEWEST_EXAMPLES:
         return []
     texts = [f"{one.prompt} {one.answer}" for one in taken]
-    weights, names = _word_weights(texts)
+    weights, names = word_weights(texts)
     vectors = weights if embed is None else embed(texts)
     number = min(MOST_TOPICS, max(2, round((len(taken) / 10) ** 0.5)))
-    assigned, distances = _k_means(vectors, number, context.seed)
+    assigned, distances = k_means(vectors, number, context.seed)
     topics = [_topic(taken, weights, names, assigned, distances, which) for which in np.unique(assigned)]
     return sorted(topics, key=lambda topic: (-topic.size, topic.words))
 
 
-def _word_weights(texts: Sequence[str]) -> tuple[Any, NDArray[Any]]:
+def word_weights(texts: Sequence[str]) -> tuple[Any, NDArray[Any]]:
     """TF-IDF (texts, words), sparse with rows of length one, and the words."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
@@ -120,7 +120,7 @@ def _word_weights(texts: Sequence[str]) -> tuple[Any, NDArray[Any]]:
     return weights.astype(np.float32), vectorizer.get_feature_names_out()
 
 
-def _k_means(vectors: Any, number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def k_means(vectors: Any, number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The cluster of each row and how far it is from its middle."""
     from sklearn.cluster import MiniBatchKMeans
 
@@ -138,10 +138,15 @@ def _topic(
     which: int,
 ) -> Topic:
     own = assigned == which
-    inside = np.asarray(weights[own].mean(axis=0)).ravel()
-    telling = inside - np.asarray(weights.mean(axis=0)).ravel()
-    words = tuple(str(names[place]) for place in np.argsort(-telling, kind="stable")[:NUM_WORDS] if telling[place] > 0)
+    words = telling_words(weights, names, own)
     members = np.flatnonzero(own)
     nearest = members[np.argsort(distances[members], kind="stable")[:SHOWN_EXAMPLES]]
     examples = tuple(Specimen(source=taken[place].source, excerpt=excerpt(taken[place].prompt or taken[place].answer)) for place in nearest)
     return Topic(words=words or ("different things",), size=int(own.sum()), examples=examples)
+
+
+def telling_words(weights: Any, names: NDArray[Any], own: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Words that weigh more in the texts of a cluster, marked in `own`, than in all; the most telling first."""
+    inside = np.asarray(weights[own].mean(axis=0)).ravel()
+    telling = inside - np.asarray(weights.mean(axis=0)).ravel()
+    return tuple(str(names[place]) for place in np.argsort(-telling, kind="stable")[:NUM_WORDS] if telling[place] > 0)

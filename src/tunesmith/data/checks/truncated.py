@@ -5,35 +5,40 @@
     >>> cut_off("Raise the learning rate, train longer, or increase the rank.")
 
 Some ends are signs by themselves: an open code fence, a comma, a word like `the`. A missing full stop alone is none, for many
-people write none. It counts where the other answers have theirs, and where the last word never ends a sentence elsewhere in the
-set, or where so many ends are words like `the` that the texts must have been cut anywhere.
+people write none. Where the other answers have theirs, it counts by its last words: how often they end a sentence of the set, and
+whether they are words at all (`endings`). An end that several answers share is the set's own way to end.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple, Self
 
+from tunesmith.data.checks.endings import NUM_STANDING, Ending, Endings, bare, chances
 from tunesmith.data.checks.finding import MOST_SPECIMENS, CheckContext, Finding, Specimen, counted, ending, percent
+from tunesmith.data.checks.sampling import Sample
 from tunesmith.types import Example
 
 FEWEST_WORDS = 4
 """A shorter answer is no sentence to be cut."""
 LEAST_ENDED = 0.8
 """Share of the answers that end by themselves from which a missing end means anything."""
-SIGNLESS_RATE = 0.3
-"""Of cut answers, about, for one that shows a sign: those that happen to break off after a word that can end a sentence."""
-LEAST_CUT = 0.5
-"""Estimated share of cut ones among the answers without end or sign, from which they count as well."""
+LEAST_CHANCE = 0.5
+"""Of being cut, from which a doubtful one may count."""
+MOST_WRONG = 0.05
+"""Expected share of whole answers among those that are flagged."""
+MOST_STUDIED = 10_000
+"""Answers from whose words is learnt how sentences end, chosen by their ids."""
+MOST_CHARACTERS = 4_000
+"""Of each of them."""
 MOST_DOUBTFUL = 200_000
 """Remembered until all are seen. A set with more of them, and more than a fifth, punctuates little, and none of them counts."""
-MOST_FINAL_WORDS = 1_000_000
 
 _ENDS = frozenset(".!?…。！？।؟:;*_`~|])}>\"'”’»=/\\$%°™®♪")
 """Sentence ends, closing brackets and quotes, markup and code."""
 _OPEN = frozenset(",([{-–—&+")
-_FULL_STOPS = (".", "!", "?", ":", ";", ".)", '."')
 _SPECIAL = re.compile(
     r"\S+://\S*|www\.\S+|\S+@\S+|[\w-]+(?:\.[\w-]+)+\S*|\S*[/\\_#]\S*|[A-Z][A-Z\d-]+s?|\S*\d\S*|[^\x00-\u024f]+\S*", re.ASCII
 )
@@ -66,6 +71,8 @@ def cut_off(answer: str) -> Cut | None:
     answer = answer.rstrip()
     if answer.count("```") % 2:
         return Cut("in an open code block", "")
+    if answer[-2:] == " `" and answer.count("`") % 2:
+        return Cut("in open inline code", "`")
     return None if answer[-1:] in _ENDS else _without_end(answer)
 
 
@@ -98,7 +105,13 @@ class _Seen(NamedTuple):
     source: str
     end: str
     what: str
-    """The sign; of a doubtful one the last word."""
+    """The sign; of a doubtful one empty."""
+
+    @property
+    def words(self) -> list[str]:
+        """The last words, bare, without what another check looks for in them."""
+        seen = self.end if self.end.isprintable() else "".join(sign for sign in self.end if sign.isprintable() or sign.isspace())
+        return [bare(word) for word in seen.split()[-NUM_STANDING:]]
 
 
 class Truncated:
@@ -110,32 +123,29 @@ class Truncated:
         self.num_seen = self.num_sentences = 0
         self.sure: list[_Seen] = []
         self.doubtful: list[_Seen] = []
-        self.final_words: set[str] = set()
-        """With their full stops, as they stand at the ends of sentences."""
+        self.sample = Sample(MOST_STUDIED, most_characters=MOST_CHARACTERS)
 
     def look(self, position: int, example: Example) -> None:
         self.num_seen += 1
         if not example.messages:
             return
         answer = example.messages[-1].content
-        words = answer.split()
-        if len(words) < FEWEST_WORDS and "```" not in answer:
+        if len(answer.split(None, FEWEST_WORDS)) < FEWEST_WORDS and "```" not in answer:
             return
         self.num_sentences += 1
-        if len(self.final_words) < MOST_FINAL_WORDS:
-            self.final_words.update([word for word in words if word[-1] in ".!?"])
+        self.sample.offer(position, example)
         cut = cut_off(answer)
         if cut is not None:
-            kept, what = (self.sure, cut.sign) if cut.sign else (self.doubtful, cut.last)
+            kept = self.sure if cut.sign else self.doubtful
             if len(kept) < MOST_DOUBTFUL:
-                kept.append(_Seen(position, example.source, answer.rstrip()[-400:], what))
+                kept.append(_Seen(position, example.source, answer.rstrip()[-400:], cut.sign))
 
     def merge(self, other: Self) -> None:
         self.num_seen += other.num_seen
         self.num_sentences += other.num_sentences
         self.sure += other.sure
         self.doubtful += other.doubtful
-        self.final_words |= other.final_words
+        self.sample.merge(other.sample)
 
     def findings(self) -> list[Finding]:
         cut = sorted([*self.sure, *self._counting()])
@@ -160,17 +170,36 @@ class Truncated:
         ]
 
     def _counting(self) -> list[_Seen]:
-        """The doubtful ones that count."""
-        if len(self.sure) + len(self.doubtful) > (1 - LEAST_ENDED) * self.num_sentences:
+        """The doubtful ones that count: the likeliest, as long as so few of all that are flagged are expected to be wrong."""
+        if not self.doubtful or len(self.sure) + len(self.doubtful) > (1 - LEAST_ENDED) * self.num_sentences:
             return []
-        known = [any(one.what + stop in self.final_words for stop in _FULL_STOPS) for one in self.doubtful]
-        signs, signless = len(self.sure) + known.count(False), known.count(True)
-        all_count = SIGNLESS_RATE * signs >= LEAST_CUT * signless
-        return [
-            one._replace(what="after a word that may end a sentence" if is_known else "after a word that ends no other sentence")
-            for one, is_known in zip(self.doubtful, known, strict=True)
-            if all_count or not is_known
-        ]
+        judged = self._judged()
+        ranked = sorted(zip(chances([odds for odds, _ in judged]), judged, strict=True), key=lambda one: (-one[0], one[1][1].position))
+        counting: list[_Seen] = []
+        expected_wrong = 0.0
+        for chance, (_, seen) in ranked:
+            expected_wrong += 1 - chance
+            if chance < LEAST_CHANCE or expected_wrong > max(1 - LEAST_CHANCE, MOST_WRONG * (len(self.sure) + len(counting) + 1)):
+                break
+            counting.append(seen)
+        return counting
+
+    def _judged(self) -> list[tuple[float, _Seen]]:
+        """Odds of being cut, with what is said then; without the ends that several answers share, as formulas of the set."""
+        last_words = [one.words for one in self.doubtful]
+        endings = Endings(self._studied(), {words[-1] for words in last_words})
+        shared = Counter(map(tuple, last_words))
+        judged = []
+        for one, words in zip(self.doubtful, last_words, strict=True):
+            if shared[tuple(words)] == 1 and not endings.is_standing(words):
+                odds, is_inside = endings.odds(words)
+                judged.append((odds, one._replace(what="within a word" if is_inside else "after a word that goes on in the other answers")))
+        return judged
+
+    def _studied(self) -> Iterator[Ending]:
+        for taken in self.sample.taken():
+            is_whole = len(taken.answer) < MOST_CHARACTERS and cut_off(taken.answer) is None
+            yield Ending(taken.answer.split(), is_whole)
 
 
 def truncated(context: CheckContext) -> Truncated:

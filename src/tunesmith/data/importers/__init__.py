@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tunesmith.data.importers import chats, documents, docx, faq, pdf, slack, support, transcripts
+from tunesmith.data.importers import chats, documents, docx, faq, pdf, seeds, slack, support, transcripts
 from tunesmith.data.importers.record import HEAD_BYTES, Importer, Tally, head_of
 
 __all__ = ["HEAD_BYTES", "IMPORTERS", "Importer", "Tally", "find_importer"]
 
-_MODULES = (slack, chats, transcripts, support, faq, documents, pdf, docx)
+_MODULES = (slack, chats, transcripts, support, faq, documents, pdf, docx, seeds)
 IMPORTERS: Mapping[str, Importer] = {module.IMPORTER.name: module.IMPORTER for module in _MODULES}
 """By the name that `--kind` takes."""
 

@@ -18,6 +18,7 @@ from tunesmith.data.importers import docx, pdf
 from tunesmith.data.importers.blocks import LARGEST_PAGE_BYTES, Block, html_blocks, main_part, markdown_blocks, parse_html
 from tunesmith.data.importers.record import Importer, Request, read_text
 from tunesmith.data.importers.sections import Paragraph, passages, sections_of
+from tunesmith.data.text import printable
 from tunesmith.errors import DataError
 from tunesmith.types import Row
 
@@ -62,15 +63,11 @@ def rows(path: Path, request: Request) -> Iterator[Row]:
             request.tally.leave_out("empty file")
         else:
             num_read += 1
-            inside = Request(label=f"{request.label}/{_printable(name)}", encoding=request.encoding, tally=request.tally)
-            yield from _document(file, inside, _printable(name))
+            inside = Request(label=f"{request.label}/{printable(name)}", encoding=request.encoding, tally=request.tally)
+            yield from _document(file, inside, printable(name))
     if not num_read:
         expected = f"files that end in {', '.join(READERS)}"
         raise DataError(request.label, "no document is in the folder", expected=expected, remedy="name another folder")
-
-
-def _printable(name: str) -> str:
-    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _document(path: Path, request: Request, document: str) -> Iterator[Row]:

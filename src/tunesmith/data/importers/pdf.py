@@ -72,7 +72,9 @@ def _pages(path: Path, label: str) -> list[str]:
             return _texts(file, label)
     except (DataError, MemoryError):
         raise
-    except (DependencyError, FileNotDecryptedError):
+    except DependencyError:  # raised before the password is tried
+        raise _without_cryptography(label) from None
+    except FileNotDecryptedError:
         raise _protected(label) from None
     except Exception as error:  # noqa: BLE001 - over damaged files pypdf raises nearly anything, RecursionError to KeyError
         raise _damaged(label, error) from None
@@ -98,7 +100,12 @@ def _require_open(reader: PdfReader, label: str) -> None:
 
 def _protected(label: str) -> DataError:
     remedy = "open it with its password and save or print it as a PDF without one"
-    return DataError(label, "it is protected by a password or by AES encryption", expected="a PDF that is open", remedy=remedy)
+    return DataError(label, "it is protected by a password", expected="a PDF that opens without one", remedy=remedy)
+
+
+def _without_cryptography(label: str) -> DataError:
+    found = "it is encrypted with AES, and the package that decrypts it is not installed"
+    return DataError(label, found, expected="cryptography", remedy="`pip install cryptography`, or print it as a PDF without encryption")
 
 
 def _damaged(label: str, error: Exception) -> DataError:

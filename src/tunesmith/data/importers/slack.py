@@ -4,8 +4,9 @@
 
 A thread is a conversation. What is said outside of threads is one as long as no more than thirty minutes pass between
 two messages of a channel. Whoever begins is the user; whoever else speaks is the assistant, several people in turn as one.
-What bots and Slack itself write is left out. Channels are read one after the other and their days in order; in memory are the
-threads of a channel that still go on.
+What bots and Slack itself write is left out. All messages are gone through once for who is in them, since guests and people of other
+workspaces are not in `users.json`; then channels are read one after the other and their days in order; in memory are the threads of a
+channel that still go on.
 """
 
 from __future__ import annotations
@@ -87,9 +88,30 @@ def rows(path: Path, request: Request) -> Iterator[Row]:
     channels = {str(one.get("id")): one for name in CHANNEL_LISTS for one in _records(root / name, request)}
     names = {key: str(one["name"]) for key, one in channels.items() if one.get("name")}
     people = People(_records(root / "users.json", request), names)
+    people.meet_speakers(record for folder in _day_folders(root) for record in _written(folder, request))
+    _say_unlisted(people, request)
     for channel in _channels(root, names, people):
         yield from _conversations(channel, people, request)
     request.tally.change("name by a number", people.num_names_replaced, plural="names by numbers")
+
+
+def _say_unlisted(people: People, request: Request) -> None:
+    if people.num_unlisted:
+        number = f"{people.num_unlisted:,} {'person' if people.num_unlisted == 1 else 'people'} not in users.json numbered after the others"
+        nameless = f", {people.num_nameless:,} without a name to look for in what is said" if people.num_nameless else ""
+        request.tally.say(f"{number}{nameless}")
+
+
+def _written(folder: Path, request: Request) -> Iterator[dict[str, Any]]:
+    """Everything of a channel, in the order of its days."""
+    inside = Request(label=f"{request.label}/{folder.name}", tally=request.tally)
+    for file in _days(folder):
+        yield from _records(file, inside)
+
+
+def _days(folder: Path) -> list[Path]:
+    """The files of a channel's days, in order."""
+    return sorted(entry for entry in folder.iterdir() if DAY.fullmatch(entry.name))
 
 
 def _channels(root: Path, names: Mapping[str, str], people: People) -> Iterator[_Channel]:
@@ -118,7 +140,7 @@ def _conversations(channel: _Channel, people: People, request: Request) -> Itera
     """Threads as they end, and the talk outside of them as it falls silent."""
     threads: dict[str, list[_Message]] = {}
     talk: list[_Message] = []
-    for file in sorted(entry for entry in channel.folder.iterdir() if DAY.fullmatch(entry.name)):
+    for file in _days(channel.folder):
         for message in _messages(file, channel, people, request):
             if message.thread is not None:
                 threads.setdefault(message.thread, []).append(message)

@@ -4,9 +4,9 @@
 >>> people.plain("Hi <@U1>, see <https://ax.org|the page> &amp; thank Anna")
 'Hi user 1, see the page (https://ax.org) & thank user 1'
 
-People are numbered in the order of `users.json`, so a person has the same number everywhere in an export. Names are
-replaced wherever they stand as words of their own, whatever their case; a name that is also an everyday word ("Mark",
-"Will") only where it begins with a capital letter.
+People are numbered in the order of `users.json`, those it lacks (guests, people of other workspaces) after them as they are met, so a
+person has the same number everywhere in an export. Names are replaced wherever they stand as words of their own, whatever their case; a
+name that is also an everyday word ("Mark", "Will") only where it begins with a capital letter.
 """
 
 from __future__ import annotations
@@ -41,22 +41,53 @@ class People:
         self._channels = dict(channels or {})
         self._owners: dict[str, str] = {}  # casefolded name to pseudonym
         self._by_first_word: dict[str, list[str]] = {}  # the longest name first
+        self._named: set[str] = set()  # ids of which a name is known
         for user in users:
-            self._meet(user)
-        for names in self._by_first_word.values():
-            names.sort(key=len, reverse=True)
+            self.meet(user)
+        self._listed = frozenset(self._numbers)
         self.num_names_replaced = 0
 
-    def _meet(self, user: Mapping[str, Any]) -> None:
+    @property
+    def num_unlisted(self) -> int:
+        """People that messages have and `users.json` lacks."""
+        return len(self._numbers.keys() - self._listed)
+
+    @property
+    def num_nameless(self) -> int:
+        """Of those, whose name the export says nowhere, so that it cannot be looked for in what others write."""
+        return len(self._numbers.keys() - self._listed - self._named)
+
+    def meet(self, user: Mapping[str, Any]) -> None:
+        """Take a person or bot for one of the export, with every name that `user`, as in `users.json`, has."""
         identifier = str(user.get("id"))
         if user.get("is_bot") or identifier in self.bots:
             self.bots.add(identifier)
             return
         pseudonym = self.pseudonym(identifier)
         for name in _names_of(user):
+            self._named.add(identifier)
             if name.casefold() not in self._owners:
                 self._owners[name.casefold()] = pseudonym
-                self._by_first_word.setdefault(WORD.match(name).group().casefold(), []).append(name)  # type: ignore[union-attr]
+                names = self._by_first_word.setdefault(WORD.match(name).group().casefold(), [])  # type: ignore[union-attr]
+                names.append(name)
+                names.sort(key=len, reverse=True)
+
+    def meet_speakers(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Learn who is in messages besides those of `users.json`, and by what other names: who wrote them, who is mentioned.
+
+        An id that `users.json` lacks is a bot's if it wrote, and all of it by way of a bot.
+        """
+        met: dict[str, dict[tuple[str, ...], Mapping[str, Any]]] = {}
+        by_bot: set[str] = set()
+        by_hand: set[str] = set()
+        for record in records:
+            for user, wrote in _people_in(record):
+                if user["id"] not in self.bots:
+                    met.setdefault(user["id"], {})[tuple(_names_of(user))] = user
+                    (by_bot if wrote == "by a bot" else by_hand if wrote else set()).add(user["id"])
+        self.bots |= by_bot - by_hand - self._listed
+        for known in (one for spellings in met.values() for one in spellings.values()):
+            self.meet(known)
 
     def pseudonym(self, identifier: str) -> str:
         """`user 1`, always the same for one id; an id that `users.json` lacks gets the next number."""
@@ -111,6 +142,21 @@ class People:
         address = target.removeprefix("mailto:").removeprefix("tel:")
         bare = re.sub(r"^https?://|/$", "", address)
         return address if not label or label in (address, bare) else f"{label} ({address})"
+
+
+def _people_in(record: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Whom a message names by id, as `users.json` would have them, and whether they wrote it: `by hand`, `by a bot`, or not."""
+    user, text = record.get("user"), record.get("text")
+    if isinstance(user, str):
+        if record.get("bot_id") or record.get("subtype") == "bot_message":
+            yield {"id": user}, "by a bot"
+        else:
+            names = {"name": record.get("username"), "real_name": record.get("real_name"), "profile": record.get("user_profile")}
+            yield {"id": user, **names}, "by hand"
+    for mark in MARK.findall(text) if isinstance(text, str) else ():
+        target, _, label = mark.partition("|")
+        if target.startswith("@"):
+            yield {"id": target[1:], "profile": {"display_name": label.removeprefix("@")}}, ""
 
 
 def _names_of(user: Mapping[str, Any]) -> Iterator[str]:

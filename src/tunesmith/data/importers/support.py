@@ -130,7 +130,13 @@ def rows(path: Path, request: Request) -> Iterator[Row]:
     columns = _of(header)
     table = read_delimited([text], request.label, _delimiter(text.lstrip("\n").partition("\n")[0]))
     if columns.is_threaded:
-        yield from conversations(_messages(list(table), columns, request), request, silence=float("inf"))
+        messages: list[Row] = []
+        for row in table:
+            if row.fault is None:
+                messages.append(row)
+            else:
+                yield row
+        yield from conversations(_messages(messages, columns, request), request, silence=float("inf"))
     elif columns.is_ticket:
         yield from _tickets(table, columns, request)
     else:
@@ -146,6 +152,9 @@ def _tickets(table: Iterable[Row], columns: _Columns, request: Request) -> Itera
     subject, asked, replied = columns.first(SUBJECT), columns.first(ASKED), columns.first(REPLIED)
     number = columns.first(THREAD)
     for row in table:
+        if row.fault is not None:
+            yield row
+            continue
         said = [_value(row, column) for column in (subject, asked) if column is not None]
         question = "\n\n".join(dict.fromkeys(part for part in said if part))
         answer = _value(row, replied)

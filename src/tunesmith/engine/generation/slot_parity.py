@@ -20,6 +20,7 @@ from tunesmith.engine.generation.sampling import Sampler
 from tunesmith.engine.generation.sequences import Request, Running
 from tunesmith.engine.generation.slot_runner import SlotRunner
 from tunesmith.engine.generation.slots import SeenCalls
+from tunesmith.errors import first_line
 
 LENGTHS = (11, 6)
 NUM_DECODED = 3
@@ -50,7 +51,7 @@ def _find_reason(network: PreTrainedModel) -> str:
         runner.seen = seen
         found = _decoded(runner, sequences)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError) as error:
-        return f"cannot attend to a cache of ours ({(str(error).splitlines() or [type(error).__name__])[0]})"
+        return f"cannot attend to a cache of ours ({first_line(error)})"
     if reason := _unlike(network, seen):
         return reason
     expected = torch.stack([_own(network, sequence) for sequence in sequences])
