@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.synthesize.endpoint import Endpoint, good_reply, serving
+from tests.chat.endpoint import Endpoint, good_reply, serving
 from tunesmith.config import SynthesizeConfig
 from tunesmith.errors import AssetError, ConfigError, RunError
 from tunesmith.synthesize.task import Options, Task, plan
@@ -32,8 +32,8 @@ def document(tmp_path: Path) -> Path:
     return file
 
 
-def task_of(endpoint: Endpoint, document: Path, **settings: Any) -> Task:
-    values = {"teacher": endpoint.url, "teacher_model": "m", "count": 1000, "concurrency": 4, "timeout_seconds": 5.0, **settings}
+def task_of(endpoint: Endpoint, document: Path, /, **settings: Any) -> Task:
+    values = {"endpoint": endpoint.url, "endpoint_model": "m", "count": 1000, "concurrency": 4, "timeout_seconds": 5.0, **settings}
     task = plan(Options(recipe="documents", inputs=(str(document),)), SynthesizeConfig(**values), lambda text: None)
     assert isinstance(task, Task)
     return task
@@ -175,7 +175,7 @@ def test_keys_stay_out_of_the_files(document: Path, tmp_path: Path, monkeypatch:
     assert not any(b"sk-secret" in file.read_bytes() for file in (tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize(("changes", "complaint"), [({"teacher": None}, "no --teacher"), ({"teacher_model": None}, "--teacher-model")])
+@pytest.mark.parametrize(("changes", "complaint"), [({"endpoint": None}, "no --teacher"), ({"endpoint_model": None}, "--teacher-model")])
 def test_no_teacher(changes: dict[str, Any], complaint: str, document: Path) -> None:
     nobody = Endpoint(good_reply)
     nobody.url = "http://127.0.0.1:9/v1"

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.synthesize.endpoint import Endpoint, good_reply, serving
+from tests.chat.endpoint import Endpoint, good_reply, serving
 from tunesmith.config import PrepareConfig, SynthesizeConfig
 from tunesmith.data.prepare import prepare
 from tunesmith.data.prepared import PreparedData, load_prepared
 from tunesmith.data.readers import rows_from_records
 from tunesmith.errors import ConfigError, RunError
-from tunesmith.synthesize.calls import Candidate, UnreadableReplyError
-from tunesmith.synthesize.replies import first_json, read_records, read_strings, read_verdict
+from tunesmith.synthesize.candidates import Candidate
+from tunesmith.synthesize.recipes.instructions import CALLS
 from tunesmith.synthesize.sieve import Sieve, fault_of
 from tunesmith.synthesize.task import Options, Task, plan
 
@@ -54,7 +54,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 def run(endpoint: Endpoint, out: Path, options: dict[str, Any], **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    config = SynthesizeConfig(teacher=endpoint.url, teacher_model="m", **{"count": 20, **settings})
+    config = SynthesizeConfig(endpoint=endpoint.url, endpoint_model="m", **{"count": 20, **settings})
     report = plan(Options(**options), config, lambda text: None).run(out)
     return report, [json.loads(line) for line in (out / "examples.jsonl").read_text(encoding="utf-8").splitlines()]
 
@@ -72,12 +72,12 @@ def test_instructions_are_unlike_each_other(endpoint: Endpoint, tmp_path: Path) 
         for n in range(5)
     ]
     seeds.write_text("".join(json.dumps(record) + "\n" for record in records))
-    report, examples = run(endpoint, tmp_path / "out", {"recipe": "instructions", "inputs": (str(seeds),)})
-    assert (report["kept"], report["ending"]) == (20, "enough")
+    report, examples = run(endpoint, tmp_path / "out", {"recipe": "instructions", "inputs": (str(seeds),)}, count=30)
+    assert (report["kept"], report["ending"]) == (30, "enough")
     assert set(examples[0]) == {"instruction", "input", "output", "origin"}
     assert load_prepared(prepare([tmp_path / "out" / "examples.jsonl"], tmp_path / "p", PrepareConfig()).directory).kind == "conversation"
-    later = [request["messages"][0]["content"] for request in endpoint.requests if "Done" in request["messages"][0]["content"]]
-    assert later == [] or all(later)  # new tasks are shown from the second round on
+    shows_new = ["Done" in request["messages"][0]["content"] for request in endpoint.requests]
+    assert shows_new == [False] * CALLS + [True] * CALLS  # new tasks are shown from the second round on
 
 
 def test_a_teacher_that_repeats_itself_ends_the_work(tmp_path: Path) -> None:
@@ -170,12 +170,12 @@ def test_templates_name_plain_columns(template: str, tmp_path: Path) -> None:
 )
 def test_what_a_recipe_needs(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        plan(Options(**options), SynthesizeConfig(teacher="tiny"), lambda text: None)
+        plan(Options(**options), SynthesizeConfig(endpoint="tiny"), lambda text: None)
 
 
 def test_the_same_seed_asks_the_same(prepared: PreparedData) -> None:
     def asked(seed: int) -> list[str]:
-        config = SynthesizeConfig(teacher="tiny", seed=seed)
+        config = SynthesizeConfig(endpoint="tiny", seed=seed)
         task = plan(Options(recipe="harder", data=prepared.directory), config, lambda text: None)
         assert isinstance(task, Task)
         return [call.key for calls in islice(task.recipe.rounds([]), 3) for call in calls]
@@ -209,19 +209,3 @@ def test_the_sieve_remembers() -> None:
     fresh = Candidate(prompt="Who paints the old wooden fence?", completion="Nobody.")
     assert sieve.refusal(fresh) is None
     assert "new examples" in (sieve.refusal(fresh) or "")
-
-
-def test_reading_replies() -> None:
-    assert first_json('Sure: {"a": [1]} and [2]') == {"a": [1]}
-    assert first_json("[x] then [1]") == [1]
-    assert read_strings('{"prompts": ["a", " ", "b "]}') == ["a", "b"]
-    assert read_records('{"pairs": [{"q": "a", "r": 1}]}', "q") == [{"q": "a"}]
-    assert (read_verdict("**Yes**, it does"), read_verdict("No.")) == (True, False)
-    for reply in ("nothing", '["a", 1]', "[" * 100_000):
-        with pytest.raises(UnreadableReplyError):
-            read_strings(reply)
-    for reply in ('[{"q": ""}]', '[{"q": 1}]', "[1]", '[{"q": "a"}, {"r": "b"}]'):
-        with pytest.raises(UnreadableReplyError):
-            read_records(reply, "q")
-    with pytest.raises(UnreadableReplyError):
-        read_verdict("Perhaps")

@@ -41,16 +41,18 @@ def synthesize(
             help="A prepared data set: what to vary, and what new examples must not repeat; its test split is never shown to a teacher.",
         ),
     ] = None,
-    teacher: Annotated[
+    endpoint: Annotated[
         str | None,
         typer.Option(
+            "--teacher",
             metavar="URL|MODEL",
             help="An OpenAI-compatible endpoint such as http://localhost:11434/v1, or a model on this machine. [default: none]",
             rich_help_panel=TEACHER,
         ),
     ] = None,
-    teacher_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The model's name at the endpoint. [default: none]", rich_help_panel=TEACHER)
+    endpoint_model: Annotated[
+        str | None,
+        typer.Option("--teacher-model", metavar="NAME", help="The model's name at the endpoint. [default: none]", rich_help_panel=TEACHER),
     ] = None,
     api_key_variable: Annotated[
         str | None,
@@ -135,8 +137,8 @@ def synthesize(
     from tunesmith.synthesize.task import Options, plan
 
     settings = {
-        "teacher": teacher,
-        "teacher_model": teacher_model,
+        "endpoint": endpoint,
+        "endpoint_model": endpoint_model,
         "api_key_variable": api_key_variable,
         "temperature": temperature,
         "max_new_tokens": max_new_tokens,

@@ -1,5 +1,5 @@
-"""New examples from a teacher: any OpenAI-compatible endpoint, or a local model.
+"""New examples from a teacher: any chat model (see tunesmith.chat).
 
-In order of the way of an example: recipes (what is asked, and what an answer to it must be) -> calls, teacher, ledger (asking,
-counting, resuming) -> replies (reading what came back) -> sieve (what is kept) -> synthesize (the whole, and its files).
+In order of the way of an example: recipes (what is asked, and what an answer to it must be) -> synthesize (asking, resuming, counting)
+-> candidates -> sieve (what is kept) -> the files.
 """

@@ -11,13 +11,15 @@ from typing import Any
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.columns import recognise
-from tunesmith.data.examples import build_example, normalise_prompt, to_examples
+from tunesmith.data.examples import normalise_prompt, to_examples
+from tunesmith.data.faults import require_whole
+from tunesmith.data.importers.seeds import IMPORTER as SEED_TASKS
 from tunesmith.data.prepared import PreparedData, load_prepared
 from tunesmith.data.sources import Source, open_sources
 from tunesmith.errors import ConfigError, DataError, RunError
-from tunesmith.runs import open_run
+from tunesmith.runs import is_run, open_run
 from tunesmith.synthesize.recipes.errors import FailedGroup
-from tunesmith.types import Example, Message, Row
+from tunesmith.types import Example, Row
 
 FEWEST_ALIKE = 3
 """So many training prompts with one answer make it a redirection."""
@@ -51,38 +53,20 @@ def read_passages(paths: Sequence[str | Path]) -> Material:
 def read_rows_of(paths: Sequence[str | Path]) -> Material:
     """Rows as they are, of any columns."""
     sources = tuple(open_sources(paths))
-    return Material(rows=tuple(row for source in sources for row in source.read()), sources=sources)
+    return Material(rows=tuple(require_whole(row) for source in sources for row in source.read()), sources=sources)
 
 
 def read_seeds(paths: Sequence[str | Path]) -> Material:
     """Seed tasks: any prompts with answers, or self-instruct's own form (`instruction`, `instances`)."""
     sources = tuple(open_sources(paths))
+    config = PrepareConfig(on_invalid="drop")
     examples: list[Example] = []
     for source in sources:
-        rows = list(source.read())
-        if rows and "instances" in rows[0].values:
-            examples += [_of_instances(row) for row in rows]
-        else:
-            config = PrepareConfig(on_invalid="drop")
-            examples += to_examples(rows, recognise(rows, config), config).examples
+        rows = [require_whole(row) for row in source.read()]
+        if source.kind == SEED_TASKS.description:  # one instance shows what a task is
+            rows = list({row.group: row for row in reversed(rows)}.values())[::-1]
+        examples += to_examples(rows, recognise(rows, config), config).examples
     return Material(examples=tuple(examples), sources=sources)
-
-
-def _of_instances(row: Row) -> Example:
-    try:
-        first = row.values["instances"][0]
-        fields = {"instruction": str(row.values["instruction"]), "input": str(first["input"])}
-        answer = str(first["output"])
-    except (KeyError, IndexError, TypeError):
-        raise DataError(
-            row.source,
-            "it is no seed task",
-            expected="instruction, and instances that each have input and output",
-            remedy="correct the row, or give rows with instruction, input and output",
-        ) from None
-    prompt = "\n\n".join(value for value in fields.values() if value)
-    messages = (Message(role="user", content=prompt), Message(role="assistant", content=answer))
-    return build_example(row.source, messages=messages, fields=fields)
 
 
 def training_examples(prepared: PreparedData) -> list[Example]:
@@ -112,23 +96,26 @@ def usual_redirection(examples: Sequence[Example]) -> str | None:
 
 
 def read_failures(run_directory: str | Path, names: Sequence[str]) -> tuple[tuple[FailedGroup, ...], PreparedData]:
-    """The error groups of a run's analysis, and the data it was trained on.
+    """The error groups of an analysis, and the data it is about: a run's, or a directory that `analyze --model` wrote.
 
     Raises:
-        RunError: the run was not analysed.
+        RunError: the run was not analysed, or the analysis is of files that are not prepared.
         ConfigError: there is no such group.
     """
-    run = open_run(Path(run_directory))
-    file = run.analysis_dir / "analysis.json"
+    place, file, data = _analysis_of(Path(run_directory))
     if not file.is_file():
-        remedy = f"run `tunesmith analyze {run.path}` first"
-        raise RunError(str(run.path), "it was not analysed", expected="an analysis", remedy=remedy)
-    groups = [group for group in json.loads(file.read_text(encoding="utf-8"))["groups"] if group["shown"]]
+        remedy = f"run `tunesmith analyze {place}` first"
+        raise RunError(str(place), "it was not analysed", expected="an analysis", remedy=remedy)
+    document = json.loads(file.read_text(encoding="utf-8"))
+    if (data := data or document.get("data")) is None:
+        remedy = "prepare the files with `tunesmith prepare`, and analyze that with --model"
+        raise RunError(str(place), "it is about files, not about a prepared data set", expected="prepared data", remedy=remedy)
+    groups = [group for group in document["groups"] if group["shown"]]
     known = [group["name"] for group in groups]
     unknown = [name for name in names if name not in known]
     if unknown or not groups:
         found = f"there is no error group {unknown[0]!r} with failures" if unknown else "the analysis shows no failures"
-        raise ConfigError(str(run.path), found, expected=f"one of {', '.join(known) or 'some'}", remedy="correct --groups")
+        raise ConfigError(str(place), found, expected=f"one of {', '.join(known) or 'some'}", remedy="correct --groups")
     failed = tuple(
         FailedGroup(
             title=group["title"],
@@ -138,4 +125,12 @@ def read_failures(run_directory: str | Path, names: Sequence[str]) -> tuple[tupl
         for group in groups
         if not names or group["name"] in names
     )
-    return failed, load_prepared(run.record()["config"]["data"])
+    return failed, load_prepared(data)
+
+
+def _analysis_of(directory: Path) -> tuple[Path, Path, str | None]:
+    """The directory, its `analysis.json`, and the data of a run."""
+    if not is_run(directory) and (directory / "analysis.json").is_file():
+        return directory, directory / "analysis.json", None
+    run = open_run(directory)
+    return run.path, run.analysis_dir / "analysis.json", str(run.record()["config"]["data"])

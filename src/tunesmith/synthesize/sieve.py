@@ -17,7 +17,7 @@ from tunesmith.data.checks.answers import spot_placeholder, spot_repeated_prompt
 from tunesmith.data.checks.residue import spot as spot_residue
 from tunesmith.data.examples import build_example, normalise_prompt
 from tunesmith.data.near import NearIndex
-from tunesmith.synthesize.calls import Candidate
+from tunesmith.synthesize.candidates import Candidate
 from tunesmith.types import Example, Message
 
 LONGEST_CHARACTERS = 8_000

@@ -2,7 +2,7 @@
 
     synth/
       settings.json     what is being made, and of what; the same command goes on here, another one is refused
-      calls.jsonl       every request's outcome as it came (ledger.py)
+      calls.jsonl       every request's outcome as it came (chat/ledger.py)
       examples.jsonl    question, answer, origin: what was kept; `tunesmith prepare` reads it
       rejected.jsonl    what was not, and why
       report.json       counts, tokens, cost
@@ -21,17 +21,18 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from tunesmith.chat.budget import Budget, Prices
+from tunesmith.chat.calls import Call, Outcome
+from tunesmith.chat.ledger import Ledger
+from tunesmith.chat.models import ChatModel
+from tunesmith.chat.replies import UnreadableReplyError, read_verdict
 from tunesmith.config import SynthesizeConfig
 from tunesmith.errors import RunError
 from tunesmith.files import remove_leftovers, write_json, write_json_lines
-from tunesmith.synthesize.budget import Budget, Prices
-from tunesmith.synthesize.calls import Call, Candidate, Outcome, UnreadableReplyError, record_of
-from tunesmith.synthesize.ledger import Ledger
+from tunesmith.synthesize.candidates import Candidate, record_of
 from tunesmith.synthesize.recipes.documents import Documents
 from tunesmith.synthesize.recipes.recipe import Recipe
-from tunesmith.synthesize.replies import read_verdict
 from tunesmith.synthesize.sieve import Sieve
-from tunesmith.synthesize.teacher import Teacher
 
 EXAMPLES, REJECTED, REPORT, CALLS, SETTINGS = "examples.jsonl", "rejected.jsonl", "report.json", "calls.jsonl", "settings.json"
 
@@ -91,7 +92,7 @@ def _kind(reason: str) -> str:
 
 def synthesize(
     recipe: Recipe,
-    teacher: Teacher,
+    teacher: ChatModel,
     config: SynthesizeConfig,
     out: Path,
     *,
@@ -151,7 +152,7 @@ class _Work:
     def __init__(
         self,
         recipe: Recipe,
-        teacher: Teacher,
+        teacher: ChatModel,
         config: SynthesizeConfig,
         out: Path,
         sieve: Sieve,

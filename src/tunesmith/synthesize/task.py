@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunesmith.chat.budget import Budget
+from tunesmith.chat.models import ChatModel, choose_chat_model
 from tunesmith.config import SynthesizeConfig
 from tunesmith.data.prepared import PreparedData, load_prepared
 from tunesmith.errors import ConfigError
-from tunesmith.synthesize.budget import Budget
 from tunesmith.synthesize.inputs import (
     Material,
     prompts_of,
@@ -29,7 +30,6 @@ from tunesmith.synthesize.recipes.recipe import Recipe
 from tunesmith.synthesize.recipes.redirections import Redirections
 from tunesmith.synthesize.recipes.variations import Harder, Paraphrases
 from tunesmith.synthesize.synthesize import Synthesis, synthesize
-from tunesmith.synthesize.teacher import Teacher, choose_teacher
 from tunesmith.synthesize.through_templates import through_templates
 
 Say = Callable[[str], None]
@@ -55,7 +55,7 @@ class Task:
     """Work that can be done."""
 
     recipe: Recipe
-    teacher: Teacher
+    teacher: ChatModel
     config: SynthesizeConfig
     made_of: Mapping[str, Any]
     prepared: PreparedData | None = None
@@ -134,7 +134,7 @@ def plan(options: Options, config: SynthesizeConfig, say: Say) -> Task | Templat
     _require_fitting(options)
     if options.recipe == "template":
         return TemplateTask(material=read_rows_of(options.inputs), options=options, config=config)
-    teacher = choose_teacher(config, say)
+    teacher = choose_chat_model(config, say)
     chosen = RECIPES[options.recipe](options, config, say)
     prepared = chosen.prepared
     data = {} if prepared is None else {"data": prepared.fingerprint}

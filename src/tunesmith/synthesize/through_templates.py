@@ -17,7 +17,7 @@ from typing import Any
 
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.files import atomic_directory, write_json, write_json_lines
-from tunesmith.synthesize.calls import Candidate, record_of
+from tunesmith.synthesize.candidates import Candidate, record_of
 from tunesmith.types import Row
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from tunesmith.chat.calls import Call
 from tunesmith.config import SynthesizeConfig
-from tunesmith.synthesize.calls import Call, Candidate
-from tunesmith.synthesize.recipes.recipe import in_rounds, request
-from tunesmith.synthesize.replies import read_records
+from tunesmith.synthesize.candidates import Candidate
+from tunesmith.synthesize.recipes.recipe import in_rounds, questions_and_answers, request
 from tunesmith.types import Row
 
 FEWEST_CHARACTERS = 200
@@ -59,14 +59,7 @@ class Documents:
 
     def candidates(self, call: Call, reply: str) -> list[Candidate]:
         source = call.key.removeprefix("documents ")
-        return [
-            Candidate(
-                prompt=record["question"],
-                completion=record["answer"],
-                origin={"source": source, "passage": call.context, "quote": record["quote"]},
-            )
-            for record in read_records(reply, "question", "answer", "quote")
-        ]
+        return questions_and_answers(reply, {"source": source, "passage": call.context}, "quote")
 
     def fault(self, candidate: Candidate) -> str | None:
         passage, quote = _even(candidate.origin["passage"]), _even(candidate.origin["quote"])

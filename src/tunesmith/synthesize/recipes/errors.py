@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from tunesmith.chat.calls import Call
 from tunesmith.config import SynthesizeConfig
-from tunesmith.synthesize.calls import Call, Candidate
-from tunesmith.synthesize.recipes.recipe import dice, request
-from tunesmith.synthesize.replies import read_records
+from tunesmith.synthesize.candidates import Candidate
+from tunesmith.synthesize.recipes.recipe import dice, no_fault, questions_and_answers, request
 from tunesmith.types import Example
 
 CALLS = 8
@@ -43,6 +43,7 @@ class Errors:
     """Group after group, round and round."""
 
     name = "errors"
+    fault = staticmethod(no_fault)
 
     def __init__(self, groups: Sequence[FailedGroup], examples: Sequence[Example], config: SynthesizeConfig) -> None:
         self._groups, self._examples, self._config = groups, examples, config
@@ -61,14 +62,7 @@ class Errors:
         return Call(key=f"errors {number}", messages=request(instructions, *parts), context=group.title)
 
     def candidates(self, call: Call, reply: str) -> list[Candidate]:
-        return [
-            Candidate(prompt=record["question"], completion=record["answer"], origin={"error_group": call.context})
-            for record in read_records(reply, "question", "answer")
-        ]
-
-    def fault(self, candidate: Candidate) -> str | None:
-        del candidate
-        return None
+        return questions_and_answers(reply, {"error_group": call.context})
 
 
 def _shown(prompt: str, answer: str) -> str:

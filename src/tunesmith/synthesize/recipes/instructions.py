@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
+from tunesmith.chat.calls import Call
+from tunesmith.chat.replies import read_records
 from tunesmith.config import SynthesizeConfig
-from tunesmith.synthesize.calls import Call, Candidate
+from tunesmith.synthesize.candidates import Candidate
 from tunesmith.synthesize.recipes.recipe import dice, request
-from tunesmith.synthesize.replies import read_records
 from tunesmith.types import Example
 
 SHOWN = 3

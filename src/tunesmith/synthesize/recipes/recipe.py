@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from tunesmith.synthesize.calls import Call, Candidate
+from tunesmith.chat.calls import Call
+from tunesmith.chat.replies import read_records
+from tunesmith.synthesize.candidates import Candidate
 from tunesmith.types import Message
 
 CALLS_A_ROUND = 32
@@ -37,6 +39,34 @@ def request(instructions: str, *parts: str) -> tuple[Message, ...]:
     """One user message: what to do, then material, fenced so that a teacher can tell it from what to do."""
     fenced = [f"<<<\n{part}\n>>>" for part in parts]
     return (Message(role="user", content="\n\n".join([instructions, *fenced])),)
+
+
+def questions_and_answers(reply: str, origin: Mapping[str, str], *quoted: str, answer: str | None = None) -> list[Candidate]:
+    """The examples of a reply that was to be a list of questions and answers.
+
+    Args:
+        reply: what the teacher wrote.
+        origin: where the examples come from.
+        quoted: what else it was to write of each; goes into the origin.
+        answer: the answer to all of them; then none is read.
+
+    Raises:
+        UnreadableReplyError: it is not what was asked for.
+    """
+    names = ("question", *quoted) if answer is not None else ("question", "answer", *quoted)
+    return [
+        Candidate(
+            prompt=record["question"],
+            completion=record["answer"] if answer is None else answer,
+            origin={**origin, **{name: record[name] for name in quoted}},
+        )
+        for record in read_records(reply, *names)
+    ]
+
+
+def no_fault(candidate: Candidate) -> None:
+    """`Recipe.fault` of those that have no rules of their own."""
+    del candidate
 
 
 def dice(seed: int, *what: object) -> random.Random:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import count
 
+from tunesmith.chat.calls import Call
 from tunesmith.config import SynthesizeConfig
-from tunesmith.synthesize.calls import Call, Candidate
-from tunesmith.synthesize.recipes.recipe import dice, request
-from tunesmith.synthesize.replies import read_records
+from tunesmith.synthesize.candidates import Candidate
+from tunesmith.synthesize.recipes.recipe import dice, no_fault, questions_and_answers, request
 
 CALLS = 8
 SUBJECTS = (
@@ -41,6 +41,7 @@ class Redirections:
     """Subject after subject, round and round."""
 
     name = "redirections"
+    fault = staticmethod(no_fault)
 
     def __init__(self, scope: str, reply: str | None, config: SynthesizeConfig) -> None:
         self._scope, self._reply, self._config = scope, reply, config
@@ -57,12 +58,4 @@ class Redirections:
         return Call(key=f"redirections {number}", messages=request(instructions), context=subject)
 
     def candidates(self, call: Call, reply: str) -> list[Candidate]:
-        names = ("question", "answer") if self._reply is None else ("question",)
-        return [
-            Candidate(prompt=record["question"], completion=self._reply or record["answer"], origin={"subject": call.context})
-            for record in read_records(reply, *names)
-        ]
-
-    def fault(self, candidate: Candidate) -> str | None:
-        del candidate
-        return None
+        return questions_and_answers(reply, {"subject": call.context}, answer=self._reply)

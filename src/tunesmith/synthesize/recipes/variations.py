@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from tunesmith.chat.calls import Call
+from tunesmith.chat.replies import read_strings
 from tunesmith.config import SynthesizeConfig
 from tunesmith.data.examples import normalise_prompt
-from tunesmith.synthesize.calls import Call, Candidate
-from tunesmith.synthesize.recipes.recipe import dice, in_rounds, request
-from tunesmith.synthesize.replies import read_records, read_strings
+from tunesmith.synthesize.candidates import Candidate
+from tunesmith.synthesize.recipes.recipe import dice, in_rounds, no_fault, questions_and_answers, request
 from tunesmith.types import Example
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -79,6 +80,7 @@ class Harder:
     """Of every example, made harder in a way of chance."""
 
     name = "harder"
+    fault = staticmethod(no_fault)
 
     def __init__(self, examples: Sequence[Example], config: SynthesizeConfig) -> None:
         self._examples, self._config = shuffled(examples, config), config
@@ -96,14 +98,7 @@ class Harder:
     def candidates(self, call: Call, reply: str) -> list[Candidate]:
         example, way = call.context
         origin = {"source": example.source, "example": example.id, "way": way}
-        return [
-            Candidate(prompt=record["question"], completion=record["answer"], origin=origin)
-            for record in read_records(reply, "question", "answer")
-        ]
-
-    def fault(self, candidate: Candidate) -> str | None:
-        del candidate
-        return None
+        return questions_and_answers(reply, origin)
 
 
 def shuffled(examples: Sequence[Example], config: SynthesizeConfig) -> list[Example]:

@@ -12,15 +12,15 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
+from tunesmith.chat.calls import Call, Outcome, Usage
 from tunesmith.files import read_json_lines
-from tunesmith.synthesize.calls import Call, Outcome, Usage
 
 
 class Ledger:
     """An append-only file of calls; a context manager while it is written."""
 
-    def __init__(self, file: Path, teacher: str) -> None:
-        self._file, self._teacher = file, teacher
+    def __init__(self, file: Path, model: str) -> None:
+        self._file, self._model = file, model
         self._known: dict[str, Outcome] = {}
         self.spent_before = Usage()
         if file.exists():
@@ -40,11 +40,11 @@ class Ledger:
 
     def find(self, call: Call) -> Outcome | None:
         """What an earlier run was answered."""
-        return self._known.get(call.fingerprint(self._teacher))
+        return self._known.get(call.fingerprint(self._model))
 
     def append(self, call: Call, outcome: Outcome) -> None:
         """On the disk before it returns."""
-        fingerprint = call.fingerprint(self._teacher)
+        fingerprint = call.fingerprint(self._model)
         record = {
             "key": call.key,
             "fingerprint": fingerprint,

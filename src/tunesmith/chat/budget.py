@@ -1,4 +1,4 @@
-"""What a teacher may cost, kept to by reserving before a call what it may take at most."""
+"""What the calls may cost, kept to by reserving before a call what it may take at most."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunesmith.synthesize.calls import Usage
+from tunesmith.chat.calls import Usage
 from tunesmith.types import Message
 
 BYTES_PER_TOKEN = 4
@@ -40,14 +40,14 @@ class Budget:
     def cost(self) -> float:
         return self.prices.of(self.spent)
 
-    def worst(self, messages: Sequence[Message]) -> Usage:
-        """Of a call: its prompt, carefully estimated, and the longest reply it may have."""
-        num_bytes = sum(len(message.content.encode()) + 16 for message in messages)
-        return Usage(prompt_tokens=int(num_bytes / CAREFUL_BYTES_PER_TOKEN) + 1, completion_tokens=self._tokens_per_reply)
+    def worst(self, messages: Sequence[Message], prompt_tokens: int | None = None) -> Usage:
+        """The most that a call may take: its prompt, carefully estimated unless it was counted, and the longest reply it may have."""
+        if prompt_tokens is None:
+            prompt_tokens = int(sum(len(message.content.encode()) + 16 for message in messages) / CAREFUL_BYTES_PER_TOKEN) + 1
+        return Usage(prompt_tokens=prompt_tokens, completion_tokens=self._tokens_per_reply)
 
-    def reserve(self, messages: Sequence[Message]) -> bool:
+    def reserve(self, worst: Usage) -> bool:
         """Set the most that a call may take aside; False if there is not so much left."""
-        worst = self.worst(messages)
         with self._lock:
             together = self.spent + self._reserved + worst
             if self.max_tokens is not None and together.total > self.max_tokens:
@@ -57,9 +57,8 @@ class Budget:
             self._reserved += worst
             return True
 
-    def settle(self, messages: Sequence[Message], usage: Usage) -> None:
+    def settle(self, worst: Usage, usage: Usage) -> None:
         """A call is over: what it took instead of what was set aside."""
-        worst = self.worst(messages)
         with self._lock:
             left = (self._reserved.prompt_tokens - worst.prompt_tokens, self._reserved.completion_tokens - worst.completion_tokens)
             self._reserved = Usage(prompt_tokens=left[0], completion_tokens=left[1])

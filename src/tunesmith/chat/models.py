@@ -8,17 +8,24 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from tunesmith.config import GenerateConfig, SynthesizeConfig
+from tunesmith.chat.budget import Budget, estimated_usage
+from tunesmith.chat.calls import Call, Outcome, Usage
+from tunesmith.config import ChatConfig, GenerateConfig
 from tunesmith.errors import AssetError, ConfigError
-from tunesmith.synthesize.budget import Budget, estimated_usage
-from tunesmith.synthesize.calls import Call, Outcome, Usage
-from tunesmith.types import Message
+from tunesmith.types import Completion, Message
 
 if TYPE_CHECKING:
     from tunesmith.tuned import OpenedModel
 
 FAILURES_IN_A_ROW = 20
 """After so many an endpoint is given up; what came before is kept, and the same command goes on later."""
+
+
+TEMPERATURE_OF_SAMPLES = 0.7
+"""Of a repeated call where the settings say 0."""
+CALLS_TOGETHER = 32
+"""Decoded at the same time on this machine; what is done is on the disk before the next ones."""
+EMPTY, CUT_OFF = "an empty reply", "a reply cut off at the token limit"
 
 
 class Answered(NamedTuple):
@@ -28,12 +35,12 @@ class Answered(NamedTuple):
     outcome: Outcome
 
 
-class Teacher(Protocol):
+class ChatModel(Protocol):
     """Answers calls, in any order, as long as the budget lasts."""
 
     @property
     def name(self) -> str:
-        """Who answers and how: part of every call's fingerprint, and of every example's origin."""
+        """Who answers and how: part of every call's fingerprint, and of what is said of where a reply comes from."""
 
     def answer(self, calls: Sequence[Call], budget: Budget) -> Iterator[Answered]:
         """Every call that the budget allows, as soon as it is answered or has failed for good.
@@ -43,14 +50,14 @@ class Teacher(Protocol):
         """
 
 
-class EndpointTeacher:
+class EndpointModel:
     """Chat completions over HTTP, several at a time, by the openai client: it repeats what failed for a while (429, 5xx, time-outs)."""
 
-    def __init__(self, url: str, config: SynthesizeConfig, *, say: Callable[[str], None]) -> None:
+    def __init__(self, url: str, config: ChatConfig, *, say: Callable[[str], None]) -> None:
         """The key is taken from the environment and goes nowhere else."""
         import openai
 
-        self._model = config.teacher_model or ""
+        self._model = config.endpoint_model or ""
         self._config = config
         self._say = say
         self.url = url
@@ -73,7 +80,7 @@ class EndpointTeacher:
             try:
                 while True:
                     while len(running) < self._config.concurrency and (call := next(waiting, None)) is not None:
-                        if not budget.reserve(call.messages):
+                        if not budget.reserve(budget.worst(call.messages)):
                             waiting = iter(())
                             break
                         running[pool.submit(self._ask, call)] = call
@@ -83,7 +90,7 @@ class EndpointTeacher:
                     for future in done:
                         call = running.pop(future)
                         outcome = future.result()
-                        budget.settle(call.messages, outcome.usage)
+                        budget.settle(budget.worst(call.messages), outcome.usage)
                         yield Answered(call, outcome)
                     self._give_up_when_hopeless()
             finally:
@@ -98,9 +105,9 @@ class EndpointTeacher:
             reply = self._client.chat.completions.create(
                 model=self._model,
                 messages=messages,
-                temperature=self._config.temperature,
+                temperature=temperature_of(call, self._config),
                 max_tokens=self._config.max_new_tokens,
-                seed=self._config.seed,
+                seed=self._config.seed + call.sample,
             )
             outcome = _read(reply, call.messages)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
@@ -118,7 +125,7 @@ class EndpointTeacher:
             self.url,
             f"the endpoint refuses ({_in_a_line(error)})",
             expected=f"an endpoint with the model {self._model!r} and a valid key",
-            remedy=f"check --teacher and --teacher-model, and put the key into ${self._config.api_key_variable}",
+            remedy=f"check {self._config.option} and {self._config.model_option}, and put the key into ${self._config.api_key_variable}",
         )
 
     def _give_up_when_hopeless(self) -> None:
@@ -141,9 +148,9 @@ def _read(reply: Any, messages: Sequence[Message]) -> Outcome:
     else:
         usage = estimated_usage(messages, text if isinstance(text, str) else "")
     if not isinstance(text, str) or not text.strip():
-        return Outcome(text=None, error="an empty reply", usage=usage)
+        return Outcome(text=None, error=EMPTY, usage=usage)
     if choice.finish_reason == "length":
-        return Outcome(text=None, error="a reply cut off at the token limit", usage=usage)
+        return Outcome(text=None, error=CUT_OFF, usage=usage)
     return Outcome(text=text, usage=usage)
 
 
@@ -152,10 +159,10 @@ def _in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {words[:200]}"
 
 
-class LocalTeacher:
-    """A model on this machine; all calls are decoded together."""
+class LocalModel:
+    """A model on this machine; calls are decoded some at a time, together."""
 
-    def __init__(self, reference: str, config: SynthesizeConfig, *, say: Callable[[str], None]) -> None:
+    def __init__(self, reference: str, config: ChatConfig, *, say: Callable[[str], None]) -> None:
         self._reference, self._config, self._say = reference, config, say
         self._opened: OpenedModel | None = None
 
@@ -164,49 +171,85 @@ class LocalTeacher:
         return f"{self._reference}, temperature {self._config.temperature:g}, up to {self._config.max_new_tokens} tokens"
 
     def answer(self, calls: Sequence[Call], budget: Budget) -> Iterator[Answered]:
+        for start in range(0, len(calls), CALLS_TOGETHER):
+            together = calls[start : start + CALLS_TOGETHER]
+            worst = {call: budget.worst(call.messages, self._length(call)) for call in together}
+            allowed = [call for call in together if budget.reserve(worst[call])]
+            # Greedy calls and other samples of earlier ones have different temperatures.
+            for temperature in sorted({temperature_of(call, self._config) for call in allowed}):
+                alike = [call for call in allowed if temperature_of(call, self._config) == temperature]
+                for call, outcome in zip(alike, self._decode(alike, temperature), strict=True):
+                    budget.settle(worst[call], outcome.usage)
+                    yield Answered(call, outcome)
+            if len(allowed) < len(together):
+                return
+
+    def _decode(self, calls: Sequence[Call], temperature: float) -> list[Outcome]:
+        opened = self._open()
+        lengths = [self._length(call) for call in calls]
+        room = opened.loaded.context_length - self._config.max_new_tokens
+        fitting = [call for call, length in zip(calls, lengths, strict=True) if length <= room]
+        settings = GenerateConfig(
+            max_new_tokens=self._config.max_new_tokens,
+            temperature=temperature,
+            # Other calls, other samples; the same calls, the same.
+            seed=int(calls[0].fingerprint(self.name)[:7], 16) ^ self._config.seed,
+        )
+        completions = iter(opened.complete([call.messages for call in fitting], settings) if fitting else ())
+        return [_outcome(next(completions), length) if length <= room else _too_long(length, room) for length in lengths]
+
+    def _length(self, call: Call) -> int:
+        """Tokens of the prompt."""
+        return len(self._open().renderer.prompt_ids(call.messages))
+
+    def _open(self) -> OpenedModel:
         from tunesmith.tuned import open_model
 
-        allowed = [call for call in calls if budget.reserve(call.messages)]
-        if not allowed:
-            return
         if self._opened is None:
             self._say(f"loading {self._reference}")
             self._opened = open_model(self._reference)
-        settings = GenerateConfig(
-            max_new_tokens=self._config.max_new_tokens,
-            temperature=self._config.temperature,
-            # Other calls, other samples; the same calls, the same.
-            seed=int(allowed[0].fingerprint(self.name)[:7], 16) ^ self._config.seed,
-        )
-        completions = self._opened.complete([call.messages for call in allowed], settings)
-        for call, completion in zip(allowed, completions, strict=True):
-            prompt_tokens = len(self._opened.renderer.prompt_ids(call.messages))
-            usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(completion.token_ids))
-            budget.settle(call.messages, usage)
-            if completion.finish_reason == "end_of_turn" and completion.text.strip():
-                yield Answered(call, Outcome(text=completion.text, usage=usage))
-            else:
-                error = "an empty reply" if not completion.text.strip() else "a reply cut off at the token limit"
-                yield Answered(call, Outcome(text=None, error=error, usage=usage))
+        return self._opened
 
 
-def choose_teacher(config: SynthesizeConfig, say: Callable[[str], None]) -> Teacher:
-    """By what `--teacher` names: an address, or a model.
+def _too_long(length: int, room: int) -> Outcome:
+    """A prompt that was cut would ask something else."""
+    return Outcome(text=None, error=f"a prompt too long for the model ({length:,} tokens, {max(0, room):,} fit)")
+
+
+def _outcome(completion: Completion, prompt_tokens: int) -> Outcome:
+    usage = Usage(prompt_tokens=prompt_tokens, completion_tokens=len(completion.token_ids))
+    if not completion.text.strip():
+        return Outcome(text=None, error=EMPTY, usage=usage)
+    if completion.finish_reason != "end_of_turn":
+        return Outcome(text=None, error=CUT_OFF, usage=usage)
+    return Outcome(text=completion.text, usage=usage)
+
+
+def temperature_of(call: Call, config: ChatConfig) -> float:
+    """Asked again, a greedy model would say the same again."""
+    return config.temperature or (TEMPERATURE_OF_SAMPLES if call.sample else 0.0)
+
+
+def choose_chat_model(config: ChatConfig, say: Callable[[str], None]) -> ChatModel:
+    """By what the settings' `endpoint` names: an address, or a model.
 
     Raises:
         ConfigError: there is none, or an address without a model's name.
     """
-    if config.teacher is None:
+    if config.endpoint is None:
         raise ConfigError(
-            "synthesize",
-            "no --teacher is given",
+            config.verb,
+            f"no {config.option} is given",
             expected="the address of an OpenAI-compatible endpoint (http://localhost:11434/v1), or a model on this machine",
-            remedy="add --teacher",
+            remedy=f"add {config.option}",
         )
-    if not config.teacher.startswith(("http://", "https://")):
-        return LocalTeacher(config.teacher, config, say=say)
-    if not config.teacher_model:
+    if not config.endpoint.startswith(("http://", "https://")):
+        return LocalModel(config.endpoint, config, say=say)
+    if not config.endpoint_model:
         raise ConfigError(
-            "synthesize", "--teacher-model is not given", expected="the model's name at the endpoint", remedy="add --teacher-model NAME"
+            config.verb,
+            f"{config.model_option} is not given",
+            expected="the model's name at the endpoint",
+            remedy=f"add {config.model_option} NAME",
         )
-    return EndpointTeacher(config.teacher, config, say=say)
+    return EndpointModel(config.endpoint, config, say=say)

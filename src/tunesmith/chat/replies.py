@@ -1,4 +1,4 @@
-"""Reading what a teacher wrote: the first JSON value of its reply, taken strictly.
+"""Reading what a model wrote: the first JSON value of its reply, taken strictly.
 
 >>> read_pairs('Sure!\n```json\n[{"question": "Why?", "answer": "So."}]\n```', "question", "answer")
 [('Why?', 'So.')]
@@ -10,9 +10,11 @@ import json
 import re
 from typing import Any
 
-from tunesmith.synthesize.calls import UnreadableReplyError
-
 OPENING = re.compile(r"[\[{]")
+
+
+class UnreadableReplyError(Exception):
+    """Raised for a reply that is not what was asked for; counted, never kept."""
 
 
 def first_json(reply: str) -> Any:
