@@ -6,7 +6,7 @@ import torch
 
 from harness_task import timed_scores
 from measure import read_task, write_figures
-from tunesmith.evaluate.harness import TunesmithLM
+from tunesmith.evaluate.benchmarks.harness import TunesmithLM
 from tunesmith.tuned import open_model
 
 

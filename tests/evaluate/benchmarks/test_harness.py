@@ -20,8 +20,8 @@ pytest.importorskip("lm_eval", reason="the extra tunesmith[bench] is not install
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from tunesmith.evaluate import harness
-from tunesmith.evaluate.harness import TunesmithLM, generate_config
+from tunesmith.evaluate.benchmarks import harness
+from tunesmith.evaluate.benchmarks.harness import TunesmithLM, generate_config
 
 LONG_TEXT = " ".join(SENTENCES * 6)  # longer than the tiny models' context
 PASSAGE = SENTENCES[2] + " " + SENTENCES[1]

@@ -1,7 +1,7 @@
 """A model of ours inside lm-evaluation-harness: its tasks, our engine, the scores of its own Hugging Face backend.
 
     import lm_eval
-    from tunesmith.evaluate.harness import TunesmithLM
+    from tunesmith.evaluate.benchmarks.harness import TunesmithLM
     from tunesmith.tuned import open_model
 
     model = TunesmithLM.of(open_model("runs/faq"))
@@ -31,7 +31,8 @@ from tunesmith.errors import ConfigError, DataError
 from tunesmith.tuned import OpenedModel
 
 try:
-    from lm_eval.api.model import TemplateLM
+    from lm_eval.api.model import LM, TemplateLM
+    from lm_eval.evaluator import evaluate
     from lm_eval.models.utils import normalize_gen_kwargs, resolve_max_length
 except ImportError as error:
     raise ConfigError(
@@ -40,6 +41,9 @@ except ImportError as error:
         expected="the library that holds the tasks",
         remedy="pip install 'tunesmith[bench]'",
     ) from error
+
+__all__ = ["LM", "TunesmithLM", "evaluate", "generate_config"]
+"""What the others of this room need of the harness comes from here, so that its absence is said in one place."""
 
 logger = logging.getLogger(__name__)
 
