@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-CONTROL_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421, 155: 0x241B}
+CONTROL_PICTURES = (
+    {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+    | {127: 0x2421}
+    | {code: 0x241B if code == 155 else 0xFFFD for code in range(128, 160)}  # C1: a terminal may obey them too
+)
 """ESC is shown as ␛, and so on: what a model or a data set says must not steer the terminal."""
 
 

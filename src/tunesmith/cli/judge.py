@@ -1,0 +1,166 @@
+"""`tunesmith judge`: a chat model says which answers are better, and how far it can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tunesmith.cli.command import NEEDED, verb
+from tunesmith.cli.options import Json
+from tunesmith.cli.progress import waiting
+from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
+
+if TYPE_CHECKING:
+    from tunesmith.chat.budget import Budget
+    from tunesmith.evaluate.judging.asking import Tally
+
+JUDGE, LIMITS = "Judge", "How much, and what it may cost"
+
+
+def judge(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="An evaluated run: base against tuned model; several: their tuned models on the same examples.",
+            show_default=False,
+        ),
+    ],
+    *,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            metavar="URL|MODEL",
+            help="An OpenAI-compatible endpoint such as http://localhost:11434/v1, or a model on this machine. [default: none]",
+            rich_help_panel=NEEDED,
+        ),
+    ] = None,
+    endpoint_model: Annotated[
+        str | None,
+        typer.Option("--judge-model", metavar="NAME", help="The model's name at the endpoint. [default: none]", rich_help_panel=JUDGE),
+    ] = None,
+    mode: Annotated[
+        Literal["pairwise", "pointwise"] | None,
+        typer.Option(help="Ask which of two answers is better, in both orders; or a score for each. [default: pairwise]"),
+    ] = None,
+    rubric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|TEXT",
+            help="What a good answer is; a line `Scale: 1 to 5` sets another scale than 1 to 10. [default: a general one]",
+        ),
+    ] = None,
+    hide_reference: Annotated[
+        bool | None, typer.Option("--hide-reference", help="Do not show the judge the reference answer. [default: shown]")
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(metavar="N", help="Samples of every verdict, to see whether they agree. [default: 1]")
+    ] = None,
+    inconsistent: Annotated[
+        Literal["apart", "tie"] | None,
+        typer.Option(help="Count pairs whose two orders disagree apart, or as ties. [default: apart]"),
+    ] = None,
+    votes: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Votes of people to measure the judge by. [default: the run's own, if any]")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(metavar="X", help="Of the intervals. [default: 0.95]")] = None,
+    api_key_variable: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The environment variable that holds the key. [default: OPENAI_API_KEY]", rich_help_panel=JUDGE),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Of the judge's sampling; repeats are sampled in any case. [default: 0]", rich_help_panel=JUDGE),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Longest reply, in tokens. [default: 1024]", rich_help_panel=JUDGE)
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests at the same time. [default: 4]", rich_help_panel=JUDGE)
+    ] = None,
+    timeout_seconds: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="Of one request. [default: 120]", rich_help_panel=JUDGE)
+    ] = None,
+    max_attempts: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Tries of one request, and of a verdict that cannot be read. [default: 3]", rich_help_panel=JUDGE),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Judge a seeded sample of this many examples. [default: all]", rich_help_panel=LIMITS)
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(metavar="N", help="Most tokens of all requests together. [default: no limit]", rich_help_panel=LIMITS)
+    ] = None,
+    budget_cost: Annotated[
+        float | None, typer.Option(metavar="X", help="Most money, by the two prices. [default: no limit]", rich_help_panel=LIMITS)
+    ] = None,
+    price_prompt: Annotated[
+        float | None, typer.Option(metavar="X", help="Price of a million prompt tokens. [default: 0]", rich_help_panel=LIMITS)
+    ] = None,
+    price_completion: Annotated[
+        float | None, typer.Option(metavar="X", help="Price of a million tokens of replies. [default: 0]", rich_help_panel=LIMITS)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the sample, the judge and the intervals. [default: 0]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Have a chat model judge the answers of evaluated runs; say what it found, and how far it goes by order and length instead.
+
+    A verdict that fails or cannot be read is asked for again, then counted as missing: never a tie, never a score. The two orders of a pair
+    have to agree, or it is counted apart. Every reply is kept: interrupted or out of budget, the same command goes on.
+    """
+    from tunesmith.config import JudgeConfig, build
+    from tunesmith.runs import open_run
+
+    settings = {
+        "endpoint": endpoint,
+        "endpoint_model": endpoint_model,
+        "api_key_variable": api_key_variable,
+        "temperature": temperature,
+        "max_new_tokens": max_new_tokens,
+        "seed": seed,
+        "concurrency": concurrency,
+        "timeout_seconds": timeout_seconds,
+        "max_attempts": max_attempts,
+        "budget_tokens": budget_tokens,
+        "budget_cost": budget_cost,
+        "price_prompt": price_prompt,
+        "price_completion": price_completion,
+        "mode": mode,
+        "rubric": rubric,
+        "hide_reference": hide_reference,
+        "limit": limit,
+        "repeats": repeats,
+        "inconsistent": inconsistent,
+        "votes": votes,
+        "confidence": confidence,
+    }
+    config, opened = build(JudgeConfig, settings, place="judge"), [open_run(run) for run in runs]
+    with waiting("loading"):
+        from tunesmith.evaluate.judging.judge import judge_runs
+    with waiting("asking the judge") as update:
+
+        def show(tally: Tally, budget: Budget) -> None:
+            update(f"{tally.num_calls:,} calls, {tally.failures.total():,} without a verdict, {budget.spent.total:,} tokens")
+
+        document = judge_runs(opened, config, say=say, on_reply=show)
+    if as_json:
+        print_json({"file": str(opened[0].judgement_file), **document})
+        return
+    for line in document["lines"]:
+        print_wrapped(line)
+    print_wrapped(f"written: {opened[0].judgement_file}")
+    if document["mode"] == "pairwise" and opened[0].judge_votes_file.stat().st_size:
+        suggest(["rank", opened[0].judge_votes_file])
+
+
+command = verb(
+    judge,
+    "RUN... --judge URL|MODEL",
+    "tunesmith judge runs/faq --judge http://localhost:11434/v1 --judge-model qwen3:32b",
+    "tunesmith judge runs/faq --judge URL --judge-model M --mode pointwise --rubric rubric.txt",
+    "tunesmith judge runs/faq runs/faq-2 --judge URL --judge-model M --limit 100 --budget-tokens 500000",
+    "tunesmith judge runs/faq --judge URL --judge-model M --repeats 3 --votes runs/faq/evaluation/votes.jsonl",
+)

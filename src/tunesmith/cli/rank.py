@@ -1,0 +1,115 @@
+"""`tunesmith rank`: votes of people, judges or metrics to a ranking of models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tunesmith.cli.command import verb
+from tunesmith.cli.options import Json
+from tunesmith.cli.progress import waiting
+from tunesmith.cli.terminal import harmless, print_json, print_wrapped, say, table
+
+if TYPE_CHECKING:
+    from tunesmith.evaluate.ranking.rank import Ranking
+    from tunesmith.evaluate.votes import Vote
+
+
+def rank(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILES...", help="Files of votes, or runs, whose votes are meant.", show_default=False)
+    ],
+    kind: Annotated[Literal["human", "judge", "metric"] | None, typer.Option(help="Use votes of this kind alone. [default: all]")] = None,
+    by_metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Compare the runs' evaluations by a metric such as rouge_l, equal scores being ties. [default: no]"
+        ),
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(metavar="X", help="Of the intervals. [default: 0.95]")] = None,
+    num_resamples: Annotated[
+        int | None, typer.Option("--resamples", metavar="N", help="How often the votes are resampled for the intervals. [default: 1000]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of the resamples. [default: 0]")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with a chart and who beats whom. [default: none]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rank models by votes on their answers: Bradley-Terry with intervals, Elo, win rates, also at equal length.
+
+    A file of votes is what `tunesmith rate` writes, or CSV or JSON Lines with the columns left, right and winner (left, right or tie).
+    """
+    from tunesmith.config import RankConfig, build
+
+    config = build(RankConfig, {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}, place="rank")
+    with waiting("loading scipy and pandas"):
+        from tunesmith.evaluate.ranking.rank import rank_votes
+    votes = [vote for vote in _gather(files, by_metric) if kind in (None, vote.kind)]
+    with waiting(f"resampling {len(votes):,} votes"):
+        ranking = rank_votes(votes, config)
+    if html:
+        _write_page(html, ranking, files)
+    if as_json:
+        print_json({**ranking.to_json(), "html": str(html) if html else None})
+        return
+    _print(ranking)
+    if html:
+        print_wrapped(f"page: {html}")
+
+
+def _gather(paths: Sequence[Path], by_metric: str | None) -> list[Vote]:
+    from tunesmith.errors import ConfigError
+    from tunesmith.evaluate.contestants import load_contestants, metric_votes
+    from tunesmith.evaluate.votes import read_votes
+    from tunesmith.runs import is_run
+
+    runs = [path for path in paths if is_run(path)]
+    if by_metric is None:
+        return read_votes([_votes_of(path) if path in runs else path for path in paths], say=say)
+    if not runs:
+        raise ConfigError("--by-metric", "no run is named", expected="runs that were evaluated", remedy="name runs/… directories")
+    votes = read_votes([path for path in paths if path not in runs], say=say)
+    return [*votes, *metric_votes(load_contestants(runs), by_metric)]
+
+
+def _votes_of(path: Path) -> Path:
+    from tunesmith.errors import RunError
+    from tunesmith.runs import open_run
+
+    file = open_run(path).votes_file
+    if not file.is_file():
+        remedy = f"vote with `tunesmith rate {path}`, or compare evaluations with --by-metric"
+        raise RunError(str(path), "nobody has voted on this run's answers", expected=f"votes in {file.name}", remedy=remedy)
+    return file
+
+
+def _write_page(html: Path, ranking: Ranking, files: Sequence[Path]) -> None:
+    from tunesmith.evaluate.ranking.page import render_ranking
+    from tunesmith.files import write_text
+
+    write_text(html, render_ranking(ranking, title=", ".join(path.name for path in files)))
+
+
+def _print(ranking: Ranking) -> None:
+    from tunesmith.evaluate.ranking import lines
+
+    print_wrapped(lines.summary(ranking))
+    for group in ranking.groups:
+        print()
+        rows = [lines.table_row(place, standing) for place, standing in enumerate(group, start=1)]
+        for line in table(lines.HEAD, [[harmless(cell) for cell in row] for row in rows], right=(0, 2, 4, 5, 6, 7, 8)):
+            print(line)
+    print()
+    for line in (*lines.lines_after_tables(ranking), "", *lines.method(ranking)):
+        print_wrapped(line)
+
+
+command = verb(
+    rank,
+    "FILES...",
+    "tunesmith rank runs/faq",
+    "tunesmith rank votes.csv more-votes.jsonl --kind human --html ranking.html",
+    "tunesmith rank runs/faq runs/faq-longer --by-metric rouge_l",
+)
