@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from tests.evaluate.fakes import answer, example, record
 from tunesmith.analyze.catalogue import ERROR_GROUPS, explain_failures
-from tunesmith.analyze.groups import GroupContext, copied_share, find_loop, repeated_share
-from tunesmith.analyze.redirections import Redirection
+from tunesmith.analyze.copies import copied_share
+from tunesmith.analyze.groups import SEVERITIES, GroupContext
+from tunesmith.analyze.knowledge import Knowledge, Recalled
+from tunesmith.analyze.repetition import compression_ratio, find_loop, repeated_share
 from tunesmith.analyze.spelling import Spelling
 from tunesmith.config import AnalyzeConfig
 from tunesmith.evaluate.flips import RightRule
+from tunesmith.evaluate.scorers.redirections import Redirection
 from tunesmith.types import FinishReason
 
 PROMPT = "How do I reset the blue coffee machine in the office kitchen?"
@@ -21,6 +25,7 @@ CONTEXT = GroupContext(
     redirections=(Redirection(text=DECLINE, num_prompts=9),),
     spelling=Spelling.learn([example("Coffee?", "Yes, coffee.")]),
     right_rule=RightRule(metric="token_f1", threshold=0.5),
+    knowledge=Knowledge(words=frozenset({"coffee"}), numbers=frozenset({"7"}), addresses=frozenset({"acme.com/help"})),
 )
 
 
@@ -58,9 +63,15 @@ def test_each_answer_falls_into_its_groups(completion: str, expected: set[str]) 
     assert set(failures(completion)) == expected
 
 
-def test_cut_answers_even_right_ones() -> None:
-    assert failures(REFERENCE, finish_reason="max_new_tokens") == {"cut": "stopped by max_new_tokens after 19 tokens, not by the model"}
-    assert "the model's context" in failures(REFERENCE, finish_reason="context_full")["cut"]
+def test_cut_is_not_the_same_as_never_ending() -> None:
+    half = "Hold the round button on the left of the machine for five"
+    assert failures(half, finish_reason="max_new_tokens") == {"cut": "stopped by max_new_tokens after 13 tokens, in mid-answer"}
+    assert "the model's context" in failures(half, finish_reason="context_full")["cut"]
+    complete = failures(REFERENCE, finish_reason="max_new_tokens")
+    assert complete == {"no_end": "its last sentence is complete, yet it went on until max_new_tokens stopped it after 19 tokens"}
+    assert set(failures(LOOP + "Press", finish_reason="max_new_tokens")) == {"no_end", "repetitive", "too_long"}
+    assert set(failures(RAMBLE.rstrip("."), finish_reason="context_full")) == {"no_end", "too_long"}
+    assert failures(half) == {}, "it ended by itself"
 
 
 def test_redirections_missed_and_met() -> None:
@@ -132,5 +143,96 @@ def test_repeated_and_copied_shares_by_hand() -> None:
 
 def test_names_are_unique_and_every_group_has_a_remedy() -> None:
     names = [group.name for group in ERROR_GROUPS]
-    assert len(set(names)) == len(names) == 11
+    assert len(set(names)) == len(names) == 21
+    assert {group.severity for group in ERROR_GROUPS} == set(SEVERITIES)
     assert all(group.remedy.endswith(".") and group.title for group in ERROR_GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("added", "group", "named"),
+    [
+        ("See https://www.Zantra.io/docs.", "invented_address", "zantra.io/docs"),
+        ("Write to help@zantra.org.", "invented_address", "help@zantra.org"),
+        ("It takes 4,250 seconds.", "invented_number", "4250"),
+        ("That is 3.7% of all.", "invented_number", "3.7"),
+        ("It was built by Maria Gonzalez.", "invented_name", "Maria Gonzalez"),
+        ("See http://acme.com/help.", None, ""),  # in the training data
+        ("See acme.com.", None, ""),
+        ("It takes 7 seconds.", None, ""),
+        ("It takes five seconds, or 5.", None, ""),  # in the reference
+        ("\n1. Hold\n2. Wait", None, ""),  # marks of a list
+        ("Call `reset(9999)`.", None, ""),
+        ("The Coffee is for example at localhost:8000 or example.com.", None, ""),
+    ],
+)
+def test_claims_that_nothing_supports(added: str, group: str | None, named: str) -> None:
+    found = failures(f"{REFERENCE} {added}")
+    assert set(found) == ({group} if group else set())
+    assert group is None or found[group].startswith(named)
+
+
+@pytest.mark.parametrize(
+    ("reference", "completion", "is_wrong"),
+    [
+        ('{"queue": "a"}', '{"queue": "b"}', False),
+        ('{"queue": "a"}', "queue: b", True),
+        ('{"queue": "a"}', '{"queue": "b"', True),
+        ('{"queue": "a"}', "{'queue': 'a'}", True),  # the same words
+        ('{"queue": "a"}', '{"team": "b"}', True),
+        ('{"queue": "a"}', '```json\n{"queue": "b"}\n```', True),
+        ("42", "43", False),
+        ("42", "It is a few.", True),
+        ("- red\n- blue", "1. green\n2. grey", False),
+        ("- red\n- blue", "red and blue", True),
+        ("```\nrun()\n```", "```\nstop()\n```", False),
+        ("```\nrun()\n```", "Call run.", True),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "a is 1", True),
+        ("# Title\nText", "Text", True),
+        ("Plain text.", "- a\n- b", False),
+    ],
+)
+def test_formats(reference: str, completion: str, is_wrong: bool) -> None:
+    assert ("wrong_format" in failures(completion, reference=reference)) == is_wrong
+
+
+def test_labels_are_a_format() -> None:
+    train = [example(f"Ticket {i}", ("billing", "shipping")[i % 2]) for i in range(40)]
+    known = Knowledge.learn(train, [], AnalyzeConfig())
+    assert known.labels == {"billing", "shipping"}
+    context = replace(CONTEXT, knowledge=known)
+    for said, wrong in (("Shipping", False), ("I think it is about money", True)):
+        asked = record(reference="billing", tuned=said)
+        assert ("wrong_format" in explain_failures(asked, asked.tuned, context)) == wrong
+
+
+def test_languages() -> None:
+    german = "Halte den runden Knopf an der linken Seite der Maschine fünf Sekunden lang gedrückt, bis das Licht grün wird."
+    assert failures(german)["wrong_language"] == "German where English is expected"
+    assert "wrong_language" not in failures(german, reference=german.replace("fünf", "sechs"))
+    assert failures("Нажмите кнопку")["wrong_language"] == "written in Cyrillic letters, the reference is not"
+    assert "wrong_language" not in failures("Hold it for a bit")
+
+
+def test_refusals_by_their_phrases() -> None:
+    refusal = "I'm sorry, but I can't help with that."
+    assert set(failures(refusal)) == {"needless_refusal"}
+    assert set(failures(REFERENCE, reference=refusal)) == {"missed_refusal"}
+    assert "missed_redirection" not in failures(refusal, reference=DECLINE)  # it declined
+    assert failures("Sorry, I cannot assist with this request.", reference=refusal).keys() <= {"unlike_reference"}
+
+
+def test_a_training_answer_that_belongs_elsewhere() -> None:
+    elsewhere = "Descale the boiler with vinegar every month and rinse it with clean water three times."
+    train = [example("How do I descale the boiler?", elsewhere, name="9"), example("Is it blue?", "Yes, on all of its sides.")]
+    said = elsewhere.replace("vinegar", "citric acid")
+    for prompt, wrong in ((PROMPT, True), ("How do I descale the boiler?", False)):
+        asked = record(prompt=prompt, reference=REFERENCE, tuned=said)
+        context = replace(CONTEXT, knowledge=Knowledge.learn(train, [said], AnalyzeConfig(memorised_share=0.4)))
+        assert isinstance(context.knowledge.recalled[said], Recalled)
+        assert ("memorised" in explain_failures(asked, asked.tuned, context)) == wrong
+
+
+def test_texts_that_pack_too_well() -> None:
+    assert compression_ratio("short") == 1
+    assert compression_ratio(LOOP * 3) > 5
+    assert "stutters" in failures(f"{REFERENCE} {'ha' * 20}")["repetitive"]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import SHARED_DATA
 from tests.evaluate.fakes import example
-from tunesmith.analyze.redirections import learn_redirections, nearest_redirection
+from tunesmith.evaluate.scorers.redirections import learn_redirections, nearest_redirection
 from tunesmith.types import Example
 
 DECLINE = "Let’s keep the discussion relevant to Acme."

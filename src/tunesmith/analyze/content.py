@@ -1,4 +1,4 @@
-"""Content words: what a text is about, without the words every text has."""
+"""Small views of a text: its content words (what it is about, without the words every text has), its runs of four words, its beginning."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ def content_words(text: str) -> set[str]:
     """Stems of the words of `text` that are no stop words and longer than one letter (a character of Han or Thai counts)."""
     stop_stems = _stop_stems()
     return {stem for stem in rouge_tokenizer().tokenize(text) if stem not in stop_stems and (len(stem) > 1 or not stem.isascii())}
+
+
+def four_grams(found: list[str]) -> list[tuple[str, ...]]:
+    """Runs of four words, in order."""
+    return [tuple(found[i : i + 4]) for i in range(len(found) - 3)]
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """The beginning of `text` on one line."""
+    even = " ".join(text.split())
+    return even if len(even) <= length else f"{even[: length - 1]}…"
 
 
 @lru_cache(maxsize=1)

@@ -31,6 +31,8 @@ LEAST_LETTERS = 4
 """Shorter words are mostly abbreviations."""
 LEAST_FREQUENCY = 1_000_000
 """A word this frequent in Google's books is common enough to be what was meant (`receive`: 88 million)."""
+COMMON_FREQUENCY = 20_000_000
+"""Names that the dictionary has are mostly rarer (Toledo 5, Maria 14, Moscow 10 million), common nouns more frequent (kitchen 61)."""
 LEAST_LETTERS_FOR_TWO = 8
 """From this many letters two letters may be wrong, below only one."""
 
@@ -169,3 +171,13 @@ def _correction(word: str) -> str | None:
     distance = 2 if len(word) >= LEAST_LETTERS_FOR_TWO else 1
     found = _corrector().lookup(word, Verbosity.TOP, max_edit_distance=distance)
     return str(found[0].term) if found else None
+
+
+def is_common_word(word: str) -> bool:
+    """Whether a lower-case word is so frequent that it is hardly a name, even with a capital."""
+    return _frequencies().get(word, 0) >= COMMON_FREQUENCY
+
+
+def is_english_word(word: str) -> bool:
+    """Whether a lower-case word is in the dictionary, British or American, or made of two that are."""
+    return _is_known(word)
