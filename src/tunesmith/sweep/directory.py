@@ -1,0 +1,150 @@
+"""The sweep directory, which can be read at any time and gone on with after any end.
+
+sweeps/faq-sizes/
+  sweep.json       written first: settings, data fingerprint, command
+  data/            n100-seed-0/ …: prepared directories with fewer training examples
+  runs/            001-n100/ …: a run for each trial, like any other
+  logs/            001-n100.log: what the trial said
+  trials.jsonl     append-only: how each trial ended
+  report.json, report.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tunesmith.config import SweepConfig, build
+from tunesmith.data.prepared import PreparedData, load_prepared
+from tunesmith.data.subset import write_subset
+from tunesmith.errors import RunError
+from tunesmith.files import atomic_directory, read_json_lines, write_json
+from tunesmith.runs import provenance
+from tunesmith.sweep.plan import Trial, plan_trials
+
+SCHEMA_VERSION = 1
+RECORD = "sweep.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialEnd:
+    """How a trial ended."""
+
+    name: str
+    status: Literal["done", "failed"]
+    error: str | None
+    """Why it failed, for people."""
+    seconds: float
+    """Of this process; a trial that was stopped and resumed took longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepDirectory:
+    """A sweep on disk."""
+
+    path: Path
+    config: SweepConfig
+    num_train: int
+    """Examples in the whole training split."""
+
+    @classmethod
+    def create(cls, path: Path, config: SweepConfig) -> SweepDirectory:
+        """Plan and write a new one.
+
+        Raises:
+            RunError: the name is taken.
+            ConfigError: the plan cannot be run.
+            DataError: the data set cannot be used.
+        """
+        if path.exists():
+            raise RunError(
+                str(path),
+                "it exists already and is never overwritten",
+                expected="a new directory",
+                remedy=f"choose another with --out, or go on with `tunesmith sweep --resume {path}`",
+            )
+        data = load_prepared(config.data)
+        config = config.model_copy(update={"data": config.data.resolve()})
+        plan_trials(config, num_train=len(data.train))
+        with atomic_directory(path) as staging:
+            for name in ("data", "runs", "logs"):
+                (staging / name).mkdir()
+            record = {"config": config.model_dump(mode="json"), "num_train": len(data.train), "data_fingerprint": data.fingerprint}
+            write_json(staging / RECORD, {"schema_version": SCHEMA_VERSION, **provenance(), **record})
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> SweepDirectory:
+        """An existing one.
+
+        Raises:
+            RunError: it is none, or of a newer version.
+        """
+        try:
+            record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            remedy = "start one with `tunesmith sweep DIR --model MODEL --out …`"
+            raise RunError(str(path), f"there is no {RECORD}", expected="a sweep directory", remedy=remedy) from None
+        except json.JSONDecodeError as error:
+            raise RunError(str(path / RECORD), f"not JSON ({error})", expected="a file written by tunesmith", remedy="restore it") from None
+        if (version := record["schema_version"]) > SCHEMA_VERSION:
+            found = f"schema version {version}"
+            raise RunError(str(path), found, expected=f"at most {SCHEMA_VERSION}", remedy="install a newer tunesmith")
+        return cls(path=path, config=build(SweepConfig, record["config"], place=str(path / RECORD)), num_train=record["num_train"])
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def page_file(self) -> Path:
+        return self.path / "report.html"
+
+    def log_file(self, trial: Trial) -> Path:
+        return self.path / "logs" / f"{trial.name}.log"
+
+    def trials(self) -> tuple[Trial, ...]:
+        """In the order they are run."""
+        return plan_trials(self.config, num_train=self.num_train)
+
+    def data_of(self, trial: Trial) -> Path:
+        """The data set a trial is trained on; subsets are there once `write_data` was called."""
+        if trial.num_examples is None:
+            return self.config.data
+        return self.path / "data" / f"n{trial.num_examples}-seed-{trial.seed}"
+
+    def write_data(self) -> PreparedData:
+        """Write the subsets that are missing, and return the whole data set.
+
+        Raises:
+            RunError: the data set is no longer the one the sweep was planned on.
+        """
+        record = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        data = load_prepared(self.config.data)
+        if data.fingerprint != record["data_fingerprint"]:
+            found = f"the data set {data.directory} has changed since the sweep began"
+            raise RunError(str(self.path), found, expected=f"fingerprint {record['data_fingerprint']}", remedy="start a new sweep")
+        for trial in self.trials():
+            if trial.num_examples is not None and not (out := self.data_of(trial)).exists():
+                write_subset(data, trial.num_examples, seed=trial.seed, out=out)
+        return data
+
+    def append_end(self, end: TrialEnd) -> None:
+        """On the disk before it returns; several processes may append."""
+        line = json.dumps(dataclasses.asdict(end), ensure_ascii=False) + "\n"
+        with (self.path / "trials.jsonl").open("a", encoding="utf-8", newline="\n") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def ends(self) -> dict[str, TrialEnd]:
+        """By trial, the last end of each."""
+        file = self.path / "trials.jsonl"
+        return {line["name"]: TrialEnd(**line) for line in read_json_lines(file)} if file.is_file() else {}
+
+    def write_report(self, report: dict[str, Any]) -> None:
+        write_json(self.path / "report.json", {"schema_version": SCHEMA_VERSION, **report})
