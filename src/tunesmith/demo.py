@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.analyze.analysis import Analysis
 from tunesmith.analyze.analyze import analyze_run
+from tunesmith.analyze.lines import table_lines
+from tunesmith.analyze.nearest import WORDS
+from tunesmith.analyze.results import Analysis
 from tunesmith.config import AnalyzeConfig, EvaluateConfig, GenerateConfig, PrepareConfig, TrainConfig
 from tunesmith.data.builtin import builtin_data_file
 from tunesmith.data.prepare import prepare
 from tunesmith.errors import DataError
-from tunesmith.evaluate.evaluate import OnProgress, evaluate_run
+from tunesmith.evaluate.answering import OnProgress
+from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.evaluate.records import EvaluationRecord, read_records
 from tunesmith.evaluate.report import EvaluationReport
 from tunesmith.runs import RunDirectory
@@ -39,7 +42,7 @@ class DemoResult:
     def lines(self) -> list[str]:
         """For the screen: three answers side by side, error groups, figures, and where the report is."""
         shown = [line for record in _telling(self.records) for line in _side_by_side(record)]
-        return [*shown, *self.analysis.summary_lines(), "", *self.report.summary_lines(), "", f"report: {self.run.html_report_file}"]
+        return [*shown, *table_lines(self.analysis), "", *self.report.summary_lines(), "", f"report: {self.run.html_report_file}"]
 
     def record(self) -> dict[str, Any]:
         """The JSON document of `tunesmith demo --json`."""
@@ -72,7 +75,7 @@ def run_demo(
     config = EvaluateConfig(generation=GenerateConfig(max_new_tokens=96))
     report = evaluate_run(run, config, say=say, on_progress=on_progress)
     say("4 analyse: where it still fails")
-    analysis = analyze_run(run, AnalyzeConfig())
+    analysis = analyze_run(run, AnalyzeConfig(embeddings=WORDS))
     return DemoResult(run=run, report=report, records=tuple(read_records(run.evaluation_records_file)), analysis=analysis)
 
 

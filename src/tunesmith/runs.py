@@ -12,8 +12,11 @@ runs/faq-smollm2/
   best/step-00000040/          trained weights at the best validation loss
   model/              the result: a PEFT adapter, or a folder `from_pretrained` loads
   manifest.json       written last: its presence means the run is complete
-  evaluation/         records.jsonl, report.json, report.html
-  analysis/           records.jsonl, analysis.json
+  evaluation/         records.jsonl, report.json, report.html, report.md; votes.jsonl of people
+                      judgement.json, judge_votes.jsonl, judge_calls/ of judges
+  analysis/           records.jsonl, actions.json, review.csv, analysis.json
+  probes/             scope.json, leaks.json
+  benchmarks/         report.json, report.html, and a folder for each model with its answers, task by task
 """
 
 from __future__ import annotations
@@ -92,8 +95,49 @@ class RunDirectory:
         return self.evaluation_dir / "report.html"
 
     @property
+    def markdown_report_file(self) -> Path:
+        return self.evaluation_dir / "report.md"
+
+    @property
+    def votes_file(self) -> Path:
+        return self.evaluation_dir / "votes.jsonl"
+
+    @property
+    def ratings_file(self) -> Path:
+        return self.evaluation_dir / "ratings.jsonl"
+
+    @property
+    def judgement_file(self) -> Path:
+        return self.evaluation_dir / "judgement.json"
+
+    @property
+    def judge_votes_file(self) -> Path:
+        return self.evaluation_dir / "judge_votes.jsonl"
+
+    @property
+    def judge_calls_dir(self) -> Path:
+        """What judges were asked and said, one file (`tunesmith.chat.ledger`) for each judge and question."""
+        return self.evaluation_dir / "judge_calls"
+
+    @property
     def analysis_dir(self) -> Path:
         return self.path / "analysis"
+
+    @property
+    def probes_dir(self) -> Path:
+        return self.path / "probes"
+
+    @property
+    def scope_file(self) -> Path:
+        return self.probes_dir / "scope.json"
+
+    @property
+    def leaks_file(self) -> Path:
+        return self.probes_dir / "leaks.json"
+
+    @property
+    def benchmarks_dir(self) -> Path:
+        return self.path / "benchmarks"
 
     @property
     def is_complete(self) -> bool:
@@ -129,6 +173,10 @@ class RunDirectory:
 
     def write_preflight(self, values: Mapping[str, Any]) -> None:
         write_json(self.path / "preflight.json", values)
+
+    def preflight_record(self) -> dict[str, Any]:
+        """What the rendering check saw of the splits `train` and `validation` (None without one)."""
+        return _read_record(self.path / "preflight.json")
 
     def activations_record(self) -> dict[str, Any] | None:
         """What was decided about reusing activations; None where nothing was."""

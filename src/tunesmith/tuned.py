@@ -46,12 +46,19 @@ class OpenedModel:
         on_progress: Callable[[int], None] | None = None,
     ) -> list[Completion]:
         """Answer every conversation (each ends in a user message)."""
+        prompts = [
+            self.prompt_ids(messages, config, fields=fields[i] if fields else {}, place=f"prompt {i + 1}")
+            for i, messages in enumerate(conversations)
+        ]
+        return self.complete_prompts(prompts, config, on_progress=on_progress)
+
+    def complete_prompts(
+        self, prompts: Sequence[Sequence[int]], config: GenerateConfig, *, on_progress: Callable[[int], None] | None = None
+    ) -> list[Completion]:
+        """Answer prompts that `prompt_ids` has rendered."""
         return generate(
             self.hugging_face_network,
-            [
-                self.prompt_ids(messages, config, fields=fields[i] if fields else {}, place=f"prompt {i + 1}")
-                for i, messages in enumerate(conversations)
-            ],
+            prompts,
             config,
             stop_ids=self.renderer.stop_ids,
             context_length=self.loaded.context_length,

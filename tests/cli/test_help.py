@@ -18,8 +18,10 @@ from tunesmith.config import (
     DEFAULT_BETAS,
     DEFAULT_LEARNING_RATES,
     AnalyzeConfig,
+    BenchmarkConfig,
     EvaluateConfig,
     GenerateConfig,
+    JudgeConfig,
     LoraConfig,
     PrepareConfig,
     Settings,
@@ -30,7 +32,7 @@ from tunesmith.train.plan import TOKENS_PER_MICRO_BATCH
 
 IN_ORDER = [
     "demo", "check", "prepare", "synthesize", "preview", "estimate", "train",
-    "generate", "evaluate", "analyze", "publish", "runs", "models",
+    "generate", "evaluate", "benchmark", "baseline", "judge", "rate", "rank", "analyze", "probe", "sweep", "publish", "runs", "models",
 ]  # fmt: skip
 HEAVY = {"torch", "transformers", "pydantic", "datasets", "rich", "numpy", "yaml", "peft"}
 
@@ -69,12 +71,37 @@ FLAGS = {
         "--top-k", "--min-p", "--repetition-penalty", "--stop", "--logprobs", "--seed", "--batch-size", "--dtype", "--device", "--json",
     },
     "evaluate": {
-        "--split", "--limit", "--max-new-tokens", "--batch-size", "--confidence", "--seed", "--dtype", "--device", "--require", "--json",
+        "--split", "--limit", "--max-new-tokens", "--batch-size", "--scorer", "--weight", "--embeddings", "--confidence", "--seed",
+        "--dtype", "--device", "--require", "--json",
     },
-    "analyze": {"--length-ratio", "--repeated-share", "--copied-share", "--shown", "--json"},
+    "judge": {
+        "--judge", "--judge-model", "--mode", "--rubric", "--hide-reference", "--repeats", "--inconsistent", "--votes", "--confidence",
+        "--api-key-variable", "--temperature", "--max-new-tokens", "--concurrency", "--timeout", "--max-attempts", "--limit",
+        "--budget-tokens", "--budget-cost", "--price-prompt", "--price-completion", "--seed", "--json",
+    },
+    "benchmark": {
+        "--tasks", "--data", "--limit", "--first", "--num-fewshot", "--chat-template", "--confidence", "--overlap-words", "--seed", "--out",
+        "--dtype", "--device", "--json",
+    },
+    "baseline": {
+        "--model", "--instructions", "--shots", "--pick-shots", "--documents", "--passages", "--retriever", "--endpoint",
+        "--endpoint-model", "--api-key-variable", "--concurrency", "--budget-tokens", "--price-prompt", "--price-completion",
+        "--machine-hourly", "--requests-a-month", "--split", "--limit", "--scorer", "--max-new-tokens", "--out", "--dtype", "--device",
+        "--json",
+    },
+    "sweep": {
+        "--model", "--out", "--sizes", "--vary", "--set", "--max-new-tokens", "--limit", "--processes", "--resume", "--retry", "--json",
+    },
+    "analyze": {
+        "--length-ratio", "--repeated-share", "--compression-ratio", "--copied-share", "--memorised-share", "--near-similarity",
+        "--embeddings", "--severity", "--model", "--out", "--split", "--limit", "--max-new-tokens", "--batch-size", "--template",
+        "--judge", "--judge-model", "--budget-tokens", "--shown", "--seed", "--dtype", "--device", "--json",
+    },
     "publish": {"--to", "--repo", "--public", "--licence", "--out", "--json"},
     "runs list": {"--runs-dir", "--json"},
     "runs show": {"--json"},
+    "runs compare": {"--only-shared", "--confidence", "--json"},
+    "runs lineage": {"--runs-dir", "--json"},
     "models list": {"--json"},
     "models accept": {"--yes", "--json"},
 }  # fmt: skip
@@ -118,12 +145,25 @@ DEFAULTS = {
     ("prepare", "time_key"): "none",
     ("prepare", "test_file"): "none",
     ("prepare", "like"): "none",
-    ("synthesize", "teacher"): "none",
+    ("synthesize", "endpoint"): "none",
     ("synthesize", "verify"): "off",
-    ("synthesize", "teacher_model"): "none",
+    ("synthesize", "endpoint_model"): "none",
     ("synthesize", "budget_tokens"): "no limit",
     ("synthesize", "budget_cost"): "no limit",
     ("evaluate", "limit"): "all",
+    ("benchmark", "data"): "the Hugging Face hub",
+    ("benchmark", "limit"): "all",
+    ("benchmark", "first"): "a sample",
+    ("benchmark", "num_fewshot"): "the task's own, mostly 0",
+    ("benchmark", "chat_template"): "off",
+    ("judge", "endpoint"): "none",
+    ("judge", "endpoint_model"): "none",
+    ("judge", "rubric"): "a general one",
+    ("judge", "hide_reference"): "shown",
+    ("judge", "limit"): "all",
+    ("judge", "votes"): "the run's own, if any",
+    ("judge", "budget_tokens"): "no limit",
+    ("judge", "budget_cost"): "no limit",
     ("generate", "max_prompt_tokens"): "what the context leaves",
     ("generate", "top_k"): "all",
     ("generate", "stop"): "none",
@@ -137,8 +177,10 @@ SETTINGS: list[tuple[str, type[Settings], set[str]]] = [
     ("prepare", PrepareConfig, set()),
     ("synthesize", SynthesizeConfig, set()),
     ("generate", GenerateConfig, set()),
-    ("evaluate", EvaluateConfig, {"generation", "num_resamples", "right_threshold"}),
-    ("analyze", AnalyzeConfig, set()),
+    ("evaluate", EvaluateConfig, {"generation", "num_resamples", "right_threshold", "scorers", "weights"}),
+    ("judge", JudgeConfig, {"num_resamples"}),
+    ("benchmark", BenchmarkConfig, {"tasks", "num_resamples"}),
+    ("analyze", AnalyzeConfig, {"severity"}),
 ]
 """Verb, its settings, and the fields that are no option of their own (nested, arguments, or not for the command line)."""
 

@@ -176,10 +176,10 @@ def test_evaluate_and_analyze(tunesmith: Tunesmith, workspace: Workspace) -> Non
     assert report["settings"]["generation"]["max_new_tokens"] == 8
     assert Path(report["html"]).is_file()
 
-    analysis = succeed(tunesmith("analyze", workspace.run, "--shown", "1"))
+    analysis = succeed(tunesmith("analyze", workspace.run, "--shown", "1", "--embeddings", "words"))
     assert "error group" in analysis.stdout
     assert "  asked  What is" in analysis.stdout
-    document = succeed(tunesmith("analyze", workspace.run, "--length-ratio", "3", "--json")).document
+    document = succeed(tunesmith("analyze", workspace.run, "--length-ratio", "3", "--embeddings", "words", "--json")).document
     assert document["settings"]["length_ratio"] == 3
 
     (listed,) = succeed(tunesmith("runs", "--json")).document["runs"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
-from tunesmith.evaluate.scorers import score_answer
+from tunesmith.evaluate.scorers import SCORERS, score_answer
 from tunesmith.types import Example, FinishReason, Message
+
+PROSE = [SCORERS[name] for name in ("rouge_l", "exact_match", "token_f1", "chrf")]
 
 
 def answer(
@@ -19,7 +22,7 @@ def answer(
         num_tokens=len(completion.split()) + 1,
         loss_total=loss * num_supervised,
         num_supervised=num_supervised,
-        scores=score_answer(completion, reference),
+        scores=score_answer(completion, reference, PROSE),
     )
 
 
@@ -38,8 +41,9 @@ def record(
         prompt=prompt,
         reference=reference,
         messages=(Message(role="user", content=prompt),),
-        base=answer(base, reference) if isinstance(base, str) else base,
-        tuned=answer(tuned, reference) if isinstance(tuned, str) else tuned,
+        answers={
+            label: answer(said, reference) if isinstance(said, str) else said for label, said in {"base": base, "tuned": tuned}.items()
+        },
     )
 
 
@@ -49,7 +53,13 @@ def raw_text_record(name: str, base: tuple[float, int], tuned: tuple[float, int]
         ModelAnswer(completion="", finish_reason="end_of_turn", num_tokens=0, loss_total=total, num_supervised=count, scores={})
         for total, count in (base, tuned)
     ]
-    return EvaluationRecord(id=name, source=f"text:{name}", prompt="", reference="Some text.", messages=(), base=sides[0], tuned=sides[1])
+    answers = {"base": sides[0], "tuned": sides[1]}
+    return EvaluationRecord(id=name, source=f"text:{name}", prompt="", reference="Some text.", messages=(), answers=answers)
+
+
+def answered_again(item: EvaluationRecord, **answers: ModelAnswer) -> EvaluationRecord:
+    """The same record with other answers of the models named."""
+    return replace(item, answers={**item.answers, **answers})
 
 
 def scored_records(name: str, base: Sequence[float], tuned: Sequence[float]) -> list[EvaluationRecord]:

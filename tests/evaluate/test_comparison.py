@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from tests.evaluate.fakes import raw_text_record, record, scored_records
+from tests.evaluate.fakes import answered_again, raw_text_record, record, scored_records
 from tunesmith.config import EvaluateConfig
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.comparison import Comparison, compare_records
 from tunesmith.evaluate.records import EvaluationRecord
 
@@ -111,12 +111,21 @@ def test_order_changes_nothing_and_swapping_the_models_mirrors(scores: list[tupl
     assert shuffled.difference == pytest.approx(found.difference)
     assert shuffled.interval == (pytest.approx(found.interval) if found.interval else None)
     assert (shuffled.verdict, shuffled.p_value, shuffled.sentence) == (found.verdict, found.p_value, found.sentence)
-    mirrored = comparison_of("token_f1", [replace(item, base=item.tuned, tuned=item.base) for item in records])
+    mirrored = comparison_of("token_f1", [answered_again(item, base=item.tuned, tuned=item.base) for item in records])
     assert mirrored.difference == pytest.approx(-found.difference)
     assert mirrored.p_adjusted == pytest.approx(found.p_adjusted)
     opposite = {"better": "worse", "worse": "better", "cannot tell": "cannot tell"}
     assert mirrored.verdict == opposite[found.verdict]
     assert mirrored.examples_needed == found.examples_needed
+
+
+def test_any_two_models_can_be_compared() -> None:
+    records = study(0.13, count=140)
+    renamed = [replace(item, answers={"old": item.base, "other": item.base, "new": item.tuned}) for item in records]
+    assert compare_records(renamed, CONFIG, "old", "new") == compare_records(records, CONFIG)
+    assert {found.difference for found in compare_records(renamed, CONFIG, "old", "other")} == {0.0}
+    with pytest.raises(RunError, match="no answer of a model called 'base'; expected 'old' or 'other' or 'new'"):
+        compare_records(renamed, CONFIG)
 
 
 def test_the_same_input_gives_the_same_output() -> None:
@@ -182,7 +191,7 @@ def test_numbers_that_are_none_are_refused_with_their_place(value: float) -> Non
 
 
 def test_losses_over_different_tokens_are_refused() -> None:
-    with pytest.raises(DataError, match="10 supervised tokens for the base model and 11 for the tuned"):
+    with pytest.raises(DataError, match="10 supervised tokens for the model base and 11 for tuned"):
         compare_records([raw_text_record("a", (1.0, 10), (1.0, 11))], CONFIG)
     with pytest.raises(DataError, match="at least 1"):
         compare_records([raw_text_record("a", (1.0, 0), (1.0, 0))], CONFIG)

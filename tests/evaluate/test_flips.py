@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-import pytest
-
-from tests.evaluate.fakes import raw_text_record, record
+from tests.evaluate.fakes import answered_again, raw_text_record, record
+from tunesmith.config import EvaluateConfig
 from tunesmith.evaluate.flips import Flips, RightRule, find_flips
 
 REFERENCE = "Press the reset button twice."
@@ -37,13 +36,32 @@ def test_the_threshold_decides_what_is_right() -> None:
     assert find_flips([half], 0.7).newly_right == ()
 
 
-@pytest.mark.parametrize(("references", "metric"), [(["card lost", "top up", "a much longer reference than those"], "exact_match")])
-def test_labels_must_match_exactly(references: list[str], metric: str) -> None:
-    records = [record(name=reference, reference=reference, tuned="card lost or stolen") for reference in references]
-    found = find_flips(records, 0.5)
-    assert found.rule.metric == metric
-    assert found.newly_right == ()  # though its token F1 with "card lost" is 2/3
-    assert "half of the references have at most 3 words" in found.rule.words
+def test_the_rule_follows_the_deciding_score() -> None:
+    labelled = record(reference="card lost", tuned="card lost or stolen", base="card lost")
+    right = [
+        answered_again(
+            labelled,
+            **{
+                name: replace(one, scores={"exact_match": one.scores["exact_match"]} | one.scores) for name, one in labelled.answers.items()
+            },
+        )
+    ]
+    found = find_flips(right, 0.5)
+    assert found.rule == RightRule(metric="exact_match", threshold=1.0)
+    assert found.newly_wrong == ("a",)  # though its token F1 with "card lost" is 2/3
+    assert found.rule.words == "exact match"
+    assert find_flips(right, 0.5, EvaluateConfig(scorers=("chrf",))).rule.metric == "token_f1"  # wording has no border, this one has
+    alone = [answered_again(labelled, **{name: replace(one, scores={"chrf": 60.0}) for name, one in labelled.answers.items()})]
+    assert find_flips(alone, 0.5).rule == RightRule(metric="chrf", threshold=50.0)  # half of the best
+    assert find_flips(alone, 0.5).rule.words == "chrF at least 50.0"
+
+
+def test_records_without_the_deciding_score_are_in_no_cell() -> None:
+    scored = record(name="scored", tuned=REFERENCE)
+    without = answered_again(record(name="without"), tuned=replace(record().tuned, scores={}))
+    found = find_flips([scored, without], 0.5)
+    assert found.num_examples == 1
+    assert found.rule.is_right(without.tuned)
 
 
 def test_long_references_need_the_words() -> None:

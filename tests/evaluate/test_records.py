@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.evaluate.fakes import record
+from tests.evaluate.fakes import answered_again, record
 from tunesmith.errors import RunError
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer, read_records, write_records
 from tunesmith.types import Message
@@ -21,6 +22,7 @@ ANSWERS = st.builds(
     loss_total=FINITE,
     num_supervised=st.integers(1, 1000),
     scores=st.dictionaries(st.text(), FINITE),
+    explanations=st.dictionaries(st.text(), st.text()),
 )
 RECORDS = st.builds(
     EvaluationRecord,
@@ -29,8 +31,7 @@ RECORDS = st.builds(
     prompt=st.text(),
     reference=st.text(),
     messages=st.lists(st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=st.text())).map(tuple),
-    base=ANSWERS,
-    tuned=ANSWERS,
+    answers=st.dictionaries(st.text(), ANSWERS, max_size=3),
 )
 
 
@@ -56,6 +57,25 @@ def test_foreign_records_are_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "records.jsonl").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(RunError, match="evaluate the run again"):
         read_records(tmp_path / "records.jsonl")
+
+
+def test_records_of_earlier_versions_are_refused(tmp_path: Path) -> None:
+    """They had `base` and `tuned` beside the example, not in `answers`."""
+    values = record(name="a").to_json()
+    earlier = {key: value for key, value in values.items() if key != "answers"} | values["answers"]
+    (tmp_path / "records.jsonl").write_text(json.dumps(earlier) + "\n", encoding="utf-8")
+    with pytest.raises(RunError, match="evaluate the run again"):
+        read_records(tmp_path / "records.jsonl")
+
+
+def test_an_answer_of_another_model_is_named_or_refused() -> None:
+    other = answered_again(record(name="a"), gemma=record(tuned="x").tuned)
+    assert other.answer("gemma").completion == "x"
+    alone = replace(other, answers={"gemma": other.answer("gemma")})
+    assert alone.is_answered
+    for label in ("base", "tuned"):
+        with pytest.raises(RunError, match=f"faq.jsonl:a: example a has no answer of a model called '{label}'; expected 'gemma'"):
+            getattr(alone, label)
 
 
 def test_loss_is_per_supervised_token() -> None:

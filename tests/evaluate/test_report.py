@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.evaluate.fakes import answer, raw_text_record, record
+from tests.evaluate.fakes import answer, answered_again, raw_text_record, record
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import RunError
 from tunesmith.evaluate.records import EvaluationRecord
@@ -46,9 +46,9 @@ def test_lines_for_the_terminal() -> None:
         "",
         "                base   tuned  difference  95 % interval     verdict",
         "loss            3.20    2.14       -1.06  [-1.13, -0.99]    better",
+        "ROUGE-L         0.00    0.59       +0.59  [+0.41, +0.74]    better",
         "exact match     0.00    0.00        0.00  [-0.09, +0.09]    cannot tell",
         "token F1        0.00    0.57       +0.57  [+0.40, +0.71]    better",
-        "ROUGE-L         0.00    0.59       +0.59  [+0.41, +0.74]    better",
         "chrF             9.2    52.6       +43.3  [+28.5, +55.7]    better",
         "",
         "right (token F1 at least 0.50): 20 against 0 of 30; newly right 20, newly wrong 0, p < 0.001",
@@ -62,7 +62,7 @@ def test_json_loses_nothing_and_starts_with_its_version_and_verdict() -> None:
     report = report_of(records_of_a_good_run())
     document = report.to_json()
     assert list(document)[:3] == ["schema_version", "verdict", "headline"]
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert EvaluationReport.from_json(json.loads(json.dumps(document))) == report
 
 
@@ -74,8 +74,8 @@ def test_one_example_can_be_reported_and_written() -> None:
 
 
 def test_a_report_of_another_version_is_refused() -> None:
-    with pytest.raises(RunError, match="schema version 2"):
-        EvaluationReport.from_json({**report_of(records_of_a_good_run(2)).to_json(), "schema_version": 2})
+    with pytest.raises(RunError, match="schema version 1"):
+        EvaluationReport.from_json({**report_of(records_of_a_good_run(2)).to_json(), "schema_version": 1})
 
 
 def test_raw_text_has_a_loss_and_no_answers() -> None:
@@ -87,7 +87,7 @@ def test_raw_text_has_a_loss_and_no_answers() -> None:
 
 
 def test_better_and_worse_together_cannot_tell() -> None:
-    mixed = [replace(item, tuned=replace(item.tuned, loss_total=99.0 + i % 3)) for i, item in enumerate(records_of_a_good_run())]
+    mixed = [answered_again(item, tuned=replace(item.tuned, loss_total=99.0 + i % 3)) for i, item in enumerate(records_of_a_good_run())]
     report = report_of(mixed)
     assert [item.verdict for item in report.headline] == ["worse", "better"]
     assert report.verdict == "cannot tell"

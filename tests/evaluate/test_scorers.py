@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
 from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu import sentence_chrf
+from sacrebleu import sentence_bleu, sentence_chrf
 
 from tunesmith.evaluate.scorers import METRICS, SCORERS, chrf, exact_match, rouge_l, score_answer, token_f1
+from tunesmith.evaluate.scorers.overlap import bleu, contains, edit_similarity, rouge, verbatim_match
 from tunesmith.evaluate.words import normalise, num_words, pieces, words
 
 ASCII_TEXT = st.text(alphabet="abcde fgh .,-'XYZ 0123_", max_size=60)
+PARTS = st.sampled_from(["cats", "cat", "running", "run", "столица", "中国", "é!", "a", "3"]) | st.text(max_size=4)
+WORDY_TEXT = st.lists(PARTS, max_size=12).map(" ".join)
 
 
 @pytest.mark.parametrize(
@@ -81,20 +86,71 @@ def test_chrf_by_hand_and_by_sacrebleu() -> None:
     assert chrf("", "same") == 0
 
 
+@given(ASCII_TEXT, ASCII_TEXT, st.sampled_from(["rouge1", "rouge2", "rougeL"]))
+def test_every_rouge_is_the_librarys_own_on_ascii(completion: str, reference: str, kind: str) -> None:
+    library = RougeScorer([kind], use_stemmer=True).score(reference, completion)[kind]
+    found = rouge(kind)(completion, reference, "")
+    assert found is not None
+    assert found.value == library.fmeasure
+    assert found.explanation == f"precision {library.precision:.2f}, recall {library.recall:.2f}"
+
+
+class EveryScript:
+    """For the library: words of every script; stemmed as it does by itself."""
+
+    def tokenize(self, text: str) -> list[str]:
+        from nltk.stem.porter import PorterStemmer
+
+        return [PorterStemmer().stem(word) if len(word) > 3 and word.isascii() else word for word in words(text)]
+
+
+@settings(max_examples=50)
+@given(WORDY_TEXT, WORDY_TEXT, st.sampled_from(["rouge1", "rouge2", "rougeL"]))
+def test_every_rouge_is_the_librarys_own_on_any_text_cut_into_words(completion: str, reference: str, kind: str) -> None:
+    found = rouge(kind)(completion, reference, "")
+    assert found is not None
+    assert found.value == RougeScorer([kind], tokenizer=EveryScript()).score(reference, completion)[kind].fmeasure
+
+
+@given(WORDY_TEXT, WORDY_TEXT)
+def test_bleu_chrf_and_edit_similarity_are_the_libraries_own(completion: str, reference: str) -> None:
+    assert bleu(completion, reference) == sentence_bleu(completion, [reference]).score
+    assert chrf(completion, reference) == sentence_chrf(completion, [reference]).score
+    assert edit_similarity(completion, reference) == Levenshtein.normalized_similarity(completion, reference)
+
+
+def test_bleu_and_edit_similarity_by_hand() -> None:
+    # "the cat" of "the cat sat": both 1-grams and the 2-gram are there; brevity penalty exp(1 - 3/2).
+    assert bleu("the cat", "the cat sat") == pytest.approx(100 * math.exp(-1 / 2))
+    assert edit_similarity("kitten", "sitting") == pytest.approx(1 - 3 / 7)
+    assert edit_similarity("", "") == 1
+
+
+def test_verbatim_and_contains() -> None:
+    assert (verbatim_match(" Paris\n", "Paris"), verbatim_match("paris", "Paris")) == (1, 0)
+    assert contains("It is the Eiffel Tower, of course.", "Eiffel tower") == 1
+    assert contains("It is the tower of Eiffel.", "Eiffel tower") == 0
+    assert contains("concatenate", "cat") == 0  # whole words
+
+
 @given(st.text(max_size=40), st.text(min_size=1, max_size=40))
 def test_every_score_is_on_its_scale_and_best_for_the_reference_itself(completion: str, reference: str) -> None:
-    tops = {"exact_match": 1.0, "token_f1": 1.0, "rouge_l": 1.0, "chrf": 100.0}
-    for name, value in score_answer(completion, reference).items():
-        assert 0 <= value <= tops[name] + 1e-9
-    itself = score_answer(reference, reference)
-    assert itself["exact_match"] == 1
+    every = list(SCORERS.values())
+    for name, value in score_answer(completion, reference, every).items():
+        assert 0 <= value <= METRICS[name].top + 1e-9, name
+    itself = score_answer(reference, reference, every)
+    for name in ("exact_match", "verbatim_match", "contains", "edit_similarity"):
+        assert itself[name] == 1, name
+    for name in itself.keys() & {"number_match", "keyword_f1", "json_fields"}:
+        assert itself[name] == 1, name
     if num_words(reference):
         assert itself["rouge_l"] == pytest.approx(1)
 
 
-def test_the_registry_and_the_metrics_name_the_same_things_in_table_order() -> None:
-    assert list(METRICS) == ["loss", *SCORERS]
+def test_the_registry_and_the_metrics_name_the_same_things() -> None:
+    assert set(SCORERS) <= set(METRICS)
     assert all(scorer.name == name == METRICS[name].name for name, scorer in SCORERS.items())
+    assert all(metric.top == 1 or metric.scale == f"0 to {metric.top:g}" for metric in METRICS.values())
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == ["loss"]
 
 

@@ -40,13 +40,72 @@ def test_contributions_average_to_the_estimate_and_give_the_ratio_s_standard_err
     assert contributions.std(ddof=1) / 20 == pytest.approx(error, rel=0.02)
 
 
-def test_the_interval_is_near_scipys_bootstrap_and_a_little_wider() -> None:
+def test_the_interval_of_a_mean_is_scipys_bca_at_a_slightly_higher_confidence() -> None:
     differences = np.random.default_rng(1).exponential(1, 60) - 0.4
-    ours = interval_of(differences, resamples=20_000)
-    scipys = stats.bootstrap((differences,), np.mean, method="percentile", n_resamples=20_000, rng=2).confidence_interval
-    assert ours.low == pytest.approx(scipys.low, abs=0.02)
-    assert ours.high == pytest.approx(scipys.high, abs=0.02)
-    assert ours.high - ours.low > scipys.high - scipys.low
+    ours = interval_of(differences, resamples=60_000)
+    widened = 1 - 2 * statistics._expanded_tail(60, 0.95)
+    assert 0.95 < widened < 0.97
+    scipys = stats.bootstrap((differences,), np.mean, confidence_level=widened, method="BCa", n_resamples=60_000, rng=2)
+    assert ours == pytest.approx(tuple(scipys.confidence_interval), abs=0.015)
+    plain = stats.bootstrap((differences,), np.mean, method="percentile", n_resamples=60_000, rng=2).confidence_interval
+    assert ours.low > plain.low + 0.02  # moved to the side of the long tail
+    assert ours.high > plain.high + 0.02
+
+
+def test_the_interval_of_a_ratio_is_scipys_percentile_bootstrap_at_a_slightly_higher_confidence() -> None:
+    generator = np.random.default_rng(1)
+    weights = generator.integers(5, 80, 60).astype(float)
+    differences = -0.4 * weights + generator.normal(0, 5, 60)
+    scipys = stats.bootstrap(
+        (differences, weights),
+        lambda d, w, axis: d.sum(axis) / w.sum(axis),
+        paired=True,
+        confidence_level=1 - 2 * statistics._expanded_tail(60, 0.95),
+        method="percentile",
+        n_resamples=20_000,
+        rng=2,
+        vectorized=True,
+    )
+    assert interval_of(differences, weights, resamples=20_000) == pytest.approx(tuple(scipys.confidence_interval), abs=0.006)
+
+
+def correlation(pairs: np.ndarray) -> statistics.Callable[[np.ndarray], float]:
+    return lambda chosen: float(np.corrcoef(pairs[chosen].T)[0, 1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_of_any_statistic_is_scipys_bca(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    pairs = generator.normal(0, 1, (40, 2)) @ np.array([[1.0, 0.6], [0.0, 0.8]])
+    ours = statistics.interval_of(correlation(pairs), 40, confidence=0.95, num_resamples=8000, seed=0)
+    widened = 1 - 2 * statistics._expanded_tail(40, 0.95)
+    scipys = stats.bootstrap(
+        (pairs[:, 0], pairs[:, 1]),
+        lambda x, y: float(np.corrcoef(x, y)[0, 1]),
+        paired=True,
+        vectorized=False,
+        confidence_level=widened,
+        method="BCa",
+        n_resamples=8000,
+        rng=1,
+    )
+    assert ours == pytest.approx(tuple(scipys.confidence_interval), abs=0.03)
+
+
+def test_the_interval_of_a_mean_as_any_statistic_is_that_of_the_mean() -> None:
+    values = np.random.default_rng(3).beta(1, 3, 300)
+    found = statistics.interval_of(lambda chosen: float(values[chosen].mean()), 300, confidence=0.9, num_resamples=4000, seed=0)
+    expected = statistics.interval(values, ones(values), confidence=0.9, num_resamples=4000, seed=1)
+    assert found == pytest.approx(expected, abs=0.003)
+
+
+def test_no_interval_where_the_statistic_is_undefined_or_examples_are_few() -> None:
+    keywords = {"confidence": 0.95, "num_resamples": 200, "seed": 0}
+    assert statistics.interval_of(lambda _: 1.0, 9, **keywords) is None  # type: ignore[arg-type]
+    assert statistics.interval_of(lambda _: math.nan, 20, **keywords) is None  # type: ignore[arg-type]
+    only_with_the_first = lambda chosen: 1.0 if 0 in chosen else math.nan  # noqa: E731
+    assert statistics.interval_of(only_with_the_first, 20, **keywords) is None  # type: ignore[arg-type]
+    assert statistics.interval_of(lambda _: 0.7, 20, **keywords) == (0.7, 0.7)  # type: ignore[arg-type]
 
 
 def test_few_examples_get_students_interval() -> None:
@@ -95,6 +154,62 @@ def test_mcnemar_by_hand() -> None:
     assert statistics.mcnemar(7, 1) == statistics.mcnemar(1, 7)
     assert statistics.mcnemar(0, 0) == 1
     assert statistics.mcnemar(3, 3) == 1
+
+
+TABLES = st.lists(st.integers(0, 25), min_size=4, max_size=4)
+
+
+@settings(deadline=None)
+@given(TABLES)
+def test_mcnemar_equals_statsmodels(counts: list[int]) -> None:
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    expected = mcnemar(np.array(counts).reshape(2, 2), exact=True).pvalue
+    found = statistics.mcnemar(counts[1], counts[2])
+    assert found == pytest.approx(expected if counts[1] + counts[2] else 1.0)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_equals_statsmodels(p_values: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    assert statistics.holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+RATINGS = st.lists(st.integers(-4, 4), min_size=1, max_size=10)
+
+
+@settings(deadline=None)
+@given(RATINGS)
+def test_wilcoxon_of_few_ratings_equals_brute_force_over_signs(values: list[int]) -> None:
+    differences = np.array(values, dtype=float)
+    changed = differences[differences != 0]
+    ranks = stats.rankdata(np.abs(changed))
+    observed = abs((np.sign(changed) * ranks).sum())
+    sums = [abs(np.dot(signs, ranks)) for signs in itertools.product([1, -1], repeat=len(changed))]
+    expected = np.mean([total >= observed - 1e-9 for total in sums])
+    assert statistics.wilcoxon_test(differences) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-4, 4), min_size=14, max_size=60))
+def test_wilcoxon_of_many_ratings_equals_the_normal_approximation_by_hand(values: list[int]) -> None:
+    changed = np.array([value for value in values if value], dtype=float)
+    if len(changed) <= 13:
+        return
+    ranks = stats.rankdata(np.abs(changed))
+    z = (np.sign(changed) * ranks).sum() / math.sqrt((ranks**2).sum())  # ties are in the sum of squares
+    assert statistics.wilcoxon_test(np.array(values, dtype=float)) == pytest.approx(2 * stats.norm.sf(abs(z)))
+
+
+def test_wilcoxon_and_its_effect_size_by_hand() -> None:
+    differences = np.array([2.0, 1.0, -1.0, 3.0, 0.0])  # ranks of sizes: 3, 1.5, 1.5, 4
+    assert statistics.rank_biserial(differences) == pytest.approx((3 + 1.5 + 4 - 1.5) / 10)
+    assert statistics.wilcoxon_test(differences) == pytest.approx(0.375)
+    assert statistics.rank_biserial(np.zeros(5)) is None
+    assert statistics.wilcoxon_test(np.zeros(5)) == 1
+    assert statistics.rank_biserial(np.ones(5)) == 1
 
 
 @given(st.lists(st.floats(-3, 3).map(lambda x: round(x, 2)), min_size=1, max_size=9))

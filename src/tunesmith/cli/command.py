@@ -58,14 +58,16 @@ class Group(TyperGroup):
 
 
 class SubVerbs(Group):
-    """A verb with verbs of its own, `list` when none is named."""
+    """A verb with verbs of its own; when none is named `list`, or help where there is no such one."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [f"[{'|'.join(self.list_commands(ctx))}]", "[OPTIONS]"]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         names_one = bool(args) and not args[0].startswith("-")
-        return super().parse_args(ctx, args if names_one or "--help" in args else ["list", *args])
+        if names_one or "--help" in args:
+            return super().parse_args(ctx, args)
+        return super().parse_args(ctx, ["list", *args] if "list" in self.list_commands(ctx) else ["--help"])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         del ctx
@@ -89,7 +91,7 @@ def verb(function: Callable[..., None], usage: str, *examples: str) -> Any:
 
 
 def verb_with_subverbs(group: Callable[..., None], subverbs: dict[str, tuple[Callable[..., None], str]], *examples: str) -> Any:
-    """The command of a verb that lists when it is alone; `group` gives the name and the help, each sub-verb has its usage."""
+    """The command of a verb with sub-verbs; `group` gives the name and the help, each sub-verb has its usage."""
     app = _app()
     app.callback(cls=SubVerbs, epilog="\n".join(examples))(group)
     for name, (function, _) in subverbs.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -10,7 +11,8 @@ from tunesmith.cli.command import verb
 from tunesmith.cli.options import Device, Dtype, Json, Run
 from tunesmith.cli.progress import stages, waiting
 from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
-from tunesmith.errors import GateError
+from tunesmith.errors import ConfigError, GateError
+from tunesmith.evaluate.scorers import DESCRIPTIONS
 
 if TYPE_CHECKING:
     from tunesmith.evaluate.report import EvaluationReport
@@ -25,6 +27,17 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Evaluate a seeded sample of this many examples. [default: all]")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(metavar="N", help="Most tokens in an answer. [default: 256]")] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Prompts answered together. [default: 64]")] = None,
+    scorer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Score answers with one of those; may come again, the first decides. [default: by the data]"),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=X", help="Weight of a scorer in one number that then decides; may come again. [default: none]"),
+    ] = None,
+    embeddings: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Sentence model of embedding_similarity. [default: all-minilm-l6-v2]")
+    ] = None,
     confidence: Annotated[float | None, typer.Option(metavar="X", help="Of the intervals. [default: 0.95]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the sample and the intervals. [default: 0]")] = None,
     dtype: Dtype = "auto",
@@ -43,6 +56,9 @@ def evaluate(
     settings = {
         "split": split,
         "limit": limit,
+        "scorers": scorer or None,
+        "weights": _weights(weight),
+        "embeddings": embeddings,
         "confidence": confidence,
         "seed": seed,
         "generation": {key: value for key, value in generation.items() if value is not None},
@@ -57,6 +73,7 @@ def evaluate(
     else:
         for line in (*report.summary_lines(), "", f"report: {opened.html_report_file}"):
             print_wrapped(line)
+        print_wrapped(f"for a model card: {opened.markdown_report_file}")
         suggest(["analyze", run])
     if require:
         require_better(report, opened)
@@ -73,10 +90,38 @@ def require_better(report: EvaluationReport, run: RunDirectory) -> None:
         )
 
 
+def _weights(options: Sequence[str] | None) -> dict[str, float] | None:
+    """`chrf=2` of the command line; the scorer's name may hold equals signs.
+
+    Raises:
+        ConfigError: there is no number.
+    """
+    weights = {}
+    for option in options or ():
+        name, equals, number = option.rpartition("=")
+        try:
+            weights[name] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise ConfigError("--weight", f"{option!r}", expected="NAME=X with a number X", remedy="write for example chrf=2")
+    return weights or None
+
+
+def _scorer_lines() -> str:
+    """What can be named, kept as it stands by the help's formatter."""
+    width = max(map(len, DESCRIPTIONS))
+    return "\n\n\b\nScorers:\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in DESCRIPTIONS.items())
+
+
+evaluate.__doc__ = f"{evaluate.__doc__}{_scorer_lines()}"
+
 command = verb(
     evaluate,
     "RUN",
     "tunesmith evaluate runs/faq",
     "tunesmith evaluate runs/faq --limit 50 --max-new-tokens 64",
+    "tunesmith evaluate runs/faq --scorer json_fields --scorer json_valid",
+    "tunesmith evaluate runs/faq --scorer chrf --scorer polite.py:polite --weight chrf=2 --weight polite.py:polite=1",
     "tunesmith evaluate runs/faq --require better --json > report.json",
 )

@@ -35,9 +35,16 @@ VERBS = {
     "train": "Tune a model on a prepared data set.",
     "generate": "Give a model a prompt or a file of prompts, or chat with it.",
     "evaluate": "Compare base and tuned model on the held-out examples.",
+    "benchmark": "Ask public benchmarks: ARC, HellaSwag, MMLU, TruthfulQA and others.",
+    "baseline": "Compare with what prompting, retrieval or a larger model would do.",
+    "judge": "Have a chat model say which answers are better, and how far to trust it.",
+    "rate": "Compare or score answers yourself, blind, and see how much raters agree.",
+    "rank": "Rank models by votes of people, judges or metrics.",
     "analyze": "Sort what still goes wrong into named error groups.",
+    "probe": "Ask off-topic prompts, and for private strings of the training data.",
+    "sweep": "Train many times: a learning curve, models and settings side by side.",
     "publish": "Put a prepared data set on the hub, or write it for a hosted tuner.",
-    "runs": "List your runs, or show one.",
+    "runs": "List your runs, show or compare them, see how one led to the next.",
     "models": "List the models known by name, or accept a model's terms.",
 }
 """In the order one uses them. Each is a module of this package."""

@@ -1,4 +1,4 @@
-"""`tunesmith runs`: the runs in a directory, and everything about one of them."""
+"""`tunesmith runs`: the runs in a directory, everything about one of them, several beside each other, and how one led to the next."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 from tunesmith.cli.command import verb_with_subverbs
 from tunesmith.cli.options import RUNS_DIR, Json, Run
+from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import is_terminal, print_json, print_wrapped, say, suggest, table
 from tunesmith.errors import RunError
 
@@ -26,7 +27,7 @@ SPARE = ("tokens/s", "method", "created", "from")
 
 
 def runs() -> None:
-    """List your runs, or show one. `tunesmith runs` alone is `tunesmith runs list`."""
+    """List your runs, show one, compare some, see how one led to the next. `tunesmith runs` alone is `tunesmith runs list`."""
 
 
 def list_(
@@ -63,6 +64,50 @@ def show(run: Run, as_json: Json = False) -> None:
         suggest(["train", "--resume", run])
     else:
         suggest(["analyze" if described["evaluation"] else "evaluate", run], ["generate", run])
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Evaluated runs; the others are compared with the first.")],
+    only_shared: Annotated[
+        bool, typer.Option("--only-shared", help="Where held-out examples differ, compare on those that all have, instead of refusing.")
+    ] = False,
+    confidence: Annotated[float | None, typer.Option(metavar="X", help="Of the intervals. [default: 0.95]")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare runs on the same held-out examples: means, differences with intervals, what changed sides."""
+    from tunesmith.config import EvaluateConfig, build
+    from tunesmith.runs import open_run
+
+    config = build(EvaluateConfig, {"confidence": confidence}, place="runs compare")
+    with waiting("loading the comparison"):
+        from tunesmith.evaluate.runs import compare_runs
+    found = compare_runs([open_run(run) for run in runs], config, only_shared=only_shared)
+    if as_json:
+        print_json(found.to_json())
+        return
+    head = ["", *found.titles.values()]
+    rows = [[label, *(f"{means[name]:.3f}" for name in found.titles)] for label, means in found.means.items()]
+    print("\n".join([*table(head, rows, right=range(1, len(head))), ""]))
+    for line in found.summary_lines():
+        print_wrapped(line)
+
+
+def lineage(
+    runs_dir: Annotated[Path, typer.Option("--runs-dir", metavar="DIR", help="Where runs are kept.")] = RUNS_DIR, as_json: Json = False
+) -> None:
+    """Tell how the runs came from one another: data, settings and scores of every round, and what changed since the one before."""
+    import dataclasses
+
+    from tunesmith.evaluate.rounds import lineage_lines, trace_rounds
+    from tunesmith.runs import list_runs
+
+    rounds = trace_rounds(list_runs(runs_dir))
+    if as_json:
+        print_json({"runs_dir": str(runs_dir), "rounds": [dataclasses.asdict(one) for one in rounds]})
+    elif rounds:
+        print("\n".join(lineage_lines(rounds)))
+    else:
+        say(f"no runs in {runs_dir}")
 
 
 def describe(run: RunDirectory) -> dict[str, Any]:
@@ -180,8 +225,10 @@ def _settings(config: dict[str, Any]) -> Iterator[str]:
 
 command = verb_with_subverbs(
     runs,
-    {"list": (list_, ""), "show": (show, "RUN")},
+    {"list": (list_, ""), "show": (show, "RUN"), "compare": (compare, "RUN RUN..."), "lineage": (lineage, "")},
     "tunesmith runs",
     "tunesmith runs show runs/faq",
+    "tunesmith runs compare runs/faq-1 runs/faq-2",
+    "tunesmith runs lineage",
     "tunesmith runs list --runs-dir /data/runs --json",
 )

@@ -19,13 +19,17 @@ import numpy as np
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import DataError
-from tunesmith.evaluate import statistics
-from tunesmith.evaluate.records import EvaluationRecord
-from tunesmith.evaluate.scorers import LOSS, METRICS, Metric
+from tunesmith.evaluate import labels, statistics
+from tunesmith.evaluate.labels import LabelAnswers, label_answers
+from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
+from tunesmith.evaluate.scorers import BALANCED_ACCURACY, LOSS, MACRO_F1, METRICS, WEIGHTED, Metric, metric_of
 from tunesmith.evaluate.statistics import Floats, Interval
 from tunesmith.evaluate.wording import bracketed, decimals_for, p_text, roughly, signed
 
 Verdict = Literal["better", "worse", "cannot tell"]
+
+_LABEL_FIGURES = ((MACRO_F1, labels.macro_f1), (BALANCED_ACCURACY, labels.balanced_accuracy))
+"""What label accuracy brings along."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +76,14 @@ class Comparison:
         return cls(**{**values, "metric": Metric(**values["metric"]), "interval": interval})
 
 
+class Answered(NamedTuple):
+    """A record, and its answers of the two models compared."""
+
+    record: EvaluationRecord
+    base: ModelAnswer
+    tuned: ModelAnswer
+
+
 class Pairs(NamedTuple):
     """A metric's numbers, one entry an example.  # each (n,)"""
 
@@ -80,55 +92,115 @@ class Pairs(NamedTuple):
     weights: Floats
 
 
-def compare_records(records: Sequence[EvaluationRecord], config: EvaluateConfig) -> tuple[Comparison, ...]:
-    """Compare both models on every metric the records have, the loss first.
+def compare_records(
+    records: Sequence[EvaluationRecord],
+    config: EvaluateConfig,
+    first: str = "base",
+    second: str = "tuned",
+) -> tuple[Comparison, ...]:
+    """Compare two models on every metric the records have for both, the loss first.
+
+    Args:
+        records: with answers of both.
+        config: confidence, resamples, seed.
+        first: label of the model to compare with, the comparisons' `base`.
+        second: label of the model that is better or worse, the comparisons' `tuned`.
 
     Raises:
+        RunError: a record has no answer of one of them.
         DataError: no records, a number that is not finite, a score without a metric, or losses over different tokens.
     """
     if not records:
         raise DataError("evaluation", "there are no examples", expected="at least one", remedy="evaluate a split that has examples")
-    pairs = {name: _pairs(name, records) for name in _metric_names(records)}
-    alpha = (1 - config.confidence) / len(pairs)  # the first step of Holm's procedure; power is stated for it
-    comparisons = [_compare(METRICS[name], pair, config, alpha) for name, pair in pairs.items()]
+    answered = [Answered(record, record.answer(first), record.answer(second)) for record in records]
+    for one in answered:
+        _check_tokens(one, first, second)
+    pairs = {name: _pairs(name, answered) for name in _metric_names(answered, config)}
+    label_figures = _LABEL_FIGURES if (of_labels := label_answers(records, first, second)) else ()
+    alpha = (1 - config.confidence) / (len(pairs) + len(label_figures))  # the first step of Holm's procedure; power is stated for it
+    comparisons = []
+    for name, pair in pairs.items():
+        comparisons.append(_compare(metric_of(name), pair, config, alpha))
+        if name == labels.SCORER and of_labels:
+            comparisons += [_compare_labels(metric, figure, of_labels, config, alpha) for metric, figure in label_figures]
+    return judge_together(comparisons, config)
+
+
+def compare_on(
+    metric: Metric, records: Sequence[EvaluationRecord], config: EvaluateConfig, first: str, second: str, *, num_comparisons: int
+) -> Comparison:
+    """Compare two models on one score, not judged yet: hand it, with the others it is looked at with, to `judge_together`.
+
+    Raises:
+        RunError: a record has no answer of one of them.
+        DataError: no record has the score of both.
+    """
+    pairs = _pairs(metric.name, [Answered(record, record.answer(first), record.answer(second)) for record in records])
+    return _compare(metric, pairs, config, (1 - config.confidence) / num_comparisons)
+
+
+def judge_together(comparisons: Sequence[Comparison], config: EvaluateConfig) -> tuple[Comparison, ...]:
+    """The verdicts of comparisons that are looked at together, by p values adjusted for their number."""
     adjusted = statistics.holm([comparison.p_value for comparison in comparisons])
     return tuple(_judged(comparison, p, config) for comparison, p in zip(comparisons, adjusted, strict=True))
 
 
-def _metric_names(records: Sequence[EvaluationRecord]) -> list[str]:
-    """The loss, and every score that some record has for both models."""
-    scored = {name for record in records for name in record.base.scores.keys() & record.tuned.scores.keys()}
-    if unknown := scored - METRICS.keys():
-        known = ", ".join(METRICS)
-        raise DataError("evaluation", f"unknown metrics {sorted(unknown)}", expected=f"some of {known}", remedy="evaluate the run again")
-    return [name for name in METRICS if name == LOSS.name or name in scored]
+def _metric_names(answered: Sequence[Answered], config: EvaluateConfig) -> list[str]:
+    """The loss, and every score that some record has for both models, in the order of `score_names`."""
+    names = score_names([one.record for one in answered], config)
+    known = [name for name in names if any(name in one.base.scores and name in one.tuned.scores for one in answered)]
+    unknown = [name for name in known if not _is_known(name)]
+    if unknown:
+        expected = f"some of {', '.join(METRICS)}"
+        raise DataError("evaluation", f"unknown metrics {unknown}", expected=expected, remedy="evaluate the run again")
+    return [LOSS.name, *known]
 
 
-def _pairs(name: str, records: Sequence[EvaluationRecord]) -> Pairs:
+def _is_known(name: str) -> bool:
+    try:
+        metric_of(name)
+    except KeyError:
+        return False
+    return True
+
+
+def score_names(records: Sequence[EvaluationRecord], config: EvaluateConfig | None = None) -> list[str]:
+    """Names of the records' scores, the deciding one first: in the order of the settings' scorers, else as they stand in the records.
+
+    The order of the records does not matter.
+    """
+    orders = {tuple(answer.scores) for record in records for answer in record.answers.values()}
+    written = dict.fromkeys(name for order in sorted(orders, key=lambda order: (-len(order), order)) for name in order)
+    first = [WEIGHTED.name, *((config.scorers if config else None) or ())]
+    return [*(name for name in first if name in written), *(name for name in written if name not in first)]
+
+
+def _pairs(name: str, answered: Sequence[Answered]) -> Pairs:
     """Loss from every record, a score from the records that have it."""
     if name == LOSS.name:
-        used = list(records)
-        for record in used:
-            _check_tokens(record)
-        rows = [(record.base.loss_total, record.tuned.loss_total, record.base.num_supervised) for record in used]
+        used = list(answered)
+        rows = [(one.base.loss_total, one.tuned.loss_total, one.base.num_supervised) for one in used]
     else:
-        used = [record for record in records if name in record.base.scores and name in record.tuned.scores]
-        rows = [(record.base.scores[name], record.tuned.scores[name], 1) for record in used]
+        used = [one for one in answered if name in one.base.scores and name in one.tuned.scores]
+        rows = [(one.base.scores[name], one.tuned.scores[name], 1) for one in used]
+    if not rows:
+        found = f"no example has {metric_of(name).title} of both models"
+        raise DataError("evaluation", found, expected="a score that applies to some", remedy="choose another scorer")
     columns = np.array(rows, dtype=np.float64)  # (n, 3)
     finite = np.isfinite(columns).all(axis=1)
     if not finite.all():
-        first = used[int(np.argmin(finite))]
-        found = f"{METRICS[name].title} of example {first.id} is not a finite number"
-        raise DataError(first.source, found, expected="finite numbers", remedy="check the model for broken weights")
+        record = used[int(np.argmin(finite))].record
+        found = f"{metric_of(name).title} of example {record.id} is not a finite number"
+        raise DataError(record.source, found, expected="finite numbers", remedy="check the model for broken weights")
     return Pairs(*columns.T)
 
 
-def _check_tokens(record: EvaluationRecord) -> None:
-    base, tuned = record.base.num_supervised, record.tuned.num_supervised
+def _check_tokens(one: Answered, first: str, second: str) -> None:
+    base, tuned = one.base.num_supervised, one.tuned.num_supervised
     if base != tuned or base < 1:
-        found = f"{base} supervised tokens for the base model and {tuned} for the tuned one"
+        found = f"{base} supervised tokens for the model {first} and {tuned} for {second}"
         remedy = "evaluate both with the same template and tokenizer"
-        raise DataError(record.source, found, expected="the same number, at least 1", remedy=remedy)
+        raise DataError(one.record.source, found, expected="the same number, at least 1", remedy=remedy)
 
 
 def _compare(metric: Metric, pairs: Pairs, config: EvaluateConfig, alpha: float) -> Comparison:
@@ -151,6 +223,28 @@ def _compare(metric: Metric, pairs: Pairs, config: EvaluateConfig, alpha: float)
         deviation=deviation,
         detectable_difference=statistics.detectable_difference(spread, count, alpha=alpha) if spread else None,
         examples_needed=statistics.examples_needed(spread, difference, alpha=alpha) if spread else None,
+        verdict="cannot tell",
+        sentence="",
+    )
+
+
+def _compare_labels(metric: Metric, figure: labels.Figure, answers: LabelAnswers, config: EvaluateConfig, alpha: float) -> Comparison:
+    found = labels.compare_labels(answers, figure, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed)
+    count, difference, deviation = len(answers.truth), found.tuned - found.base, found.deviation
+    return Comparison(
+        metric=metric,
+        num_examples=count,
+        base=found.base,
+        tuned=found.tuned,
+        difference=difference,
+        interval=found.interval,
+        test="random swaps",
+        p_value=found.p_value,
+        p_adjusted=1.0,
+        effect_size=None,
+        deviation=None,
+        detectable_difference=statistics.detectable_difference(deviation, count, alpha=alpha) if deviation else None,
+        examples_needed=statistics.examples_needed(deviation, difference, alpha=alpha) if deviation else None,
         verdict="cannot tell",
         sentence="",
     )

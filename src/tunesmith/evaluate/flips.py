@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Literal
 
+from tunesmith.config import EvaluateConfig
+from tunesmith.evaluate.comparison import score_names
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
+from tunesmith.evaluate.scorers import metric_of
 from tunesmith.evaluate.statistics import mcnemar
-from tunesmith.evaluate.words import num_words
 
-MOST_LABEL_WORDS = 3
-"""A data set whose median reference has at most this many words has labels for answers, and nearly right is wrong."""
+COMPARES_WORDING = ("rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "edit_similarity")
+"""Scores without a natural border between right and wrong; token F1, where it is there too, has one by convention."""
 
 FlipKind = Literal["newly_right", "newly_wrong", "both_wrong", "both_right"]
 
@@ -24,27 +25,31 @@ FlipKind = Literal["newly_right", "newly_wrong", "both_wrong", "both_right"]
 class RightRule:
     """When a completion counts as right."""
 
-    metric: Literal["exact_match", "token_f1"]
+    metric: str
     threshold: float
-    """The least score that is right."""
+    """The least score that is right, on the metric's scale."""
 
     @classmethod
-    def choose(cls, records: Sequence[EvaluationRecord], threshold: float) -> RightRule:
-        """Exact match where references are labels, else token F1 of at least `threshold`."""
-        lengths = [num_words(record.reference) for record in records]
-        if lengths and median(lengths) <= MOST_LABEL_WORDS:
-            return cls(metric="exact_match", threshold=1.0)
-        return cls(metric="token_f1", threshold=threshold)
+    def choose(cls, records: Sequence[EvaluationRecord], threshold: float, config: EvaluateConfig | None = None) -> RightRule:
+        """By the deciding score: 1 where there is only 0 and 1, else at least `threshold` of its best."""
+        names = score_names(records, config)
+        deciding = names[0] if names else "token_f1"
+        metric = metric_of("token_f1" if deciding in COMPARES_WORDING and "token_f1" in names else deciding)
+        return cls(metric=metric.name, threshold=1.0 if metric.binary else threshold * metric.top)
 
     def is_right(self, answer: ModelAnswer) -> bool:
-        return answer.scores[self.metric] >= self.threshold
+        """An answer that the metric does not apply to is not wrong."""
+        return answer.scores.get(self.metric, self.threshold) >= self.threshold
+
+    def applies(self, record: EvaluationRecord) -> bool:
+        """Whether both models' answers have the score."""
+        return self.metric in record.base.scores and self.metric in record.tuned.scores
 
     @property
     def words(self) -> str:
         """For people."""
-        if self.metric == "exact_match":
-            return f"exact match, as half of the references have at most {MOST_LABEL_WORDS} words"
-        return f"token F1 at least {self.threshold:.2f}"
+        metric = metric_of(self.metric)
+        return metric.title if metric.binary else f"{metric.title} at least {self.threshold:.{max(1, metric.decimals)}f}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,10 +83,10 @@ class Flips:
         return cls(**{**values, **ids, "rule": RightRule(**values["rule"])})
 
 
-def find_flips(records: Sequence[EvaluationRecord], threshold: float) -> Flips:
-    """Sort the answered records into the 2 x 2 table."""
-    answered = [record for record in records if record.is_answered]
-    rule = RightRule.choose(answered, threshold)
+def find_flips(records: Sequence[EvaluationRecord], threshold: float, config: EvaluateConfig | None = None) -> Flips:
+    """Sort the answered records that the rule applies to into the 2 x 2 table."""
+    rule = RightRule.choose(records, threshold, config)
+    answered = [record for record in records if rule.applies(record)]
     ids: dict[FlipKind, list[str]] = {"newly_right": [], "newly_wrong": [], "both_right": [], "both_wrong": []}
     for record in answered:
         ids[flip_kind(record, rule)].append(record.id)

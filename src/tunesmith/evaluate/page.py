@@ -18,13 +18,16 @@ from tunesmith.evaluate import wording
 from tunesmith.evaluate.charts import forest_chart, learning_rate_chart, loss_chart
 from tunesmith.evaluate.differences import Span, mark_shared
 from tunesmith.evaluate.flips import FlipKind, RightRule, flip_kind
+from tunesmith.evaluate.heatmap import heatmap
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.report import EvaluationReport
-from tunesmith.evaluate.scorers import METRICS
+from tunesmith.evaluate.scorers import metric_of
 from tunesmith.pages import environment
 
 MOST_SHOWN = 60
 """Answers shown of each kind; the page stays under a few megabytes, and `records.jsonl` has them all."""
+MOST_CELLS = 12
+"""Labels of a confusion matrix shown as a table with numbers; more are drawn."""
 NUM_OPEN = 3
 """Of the flips, so many stand open at first."""
 
@@ -50,6 +53,8 @@ class ShownAnswer:
     ending: str
     num_tokens: int
     scores: str
+    why: str
+    """Explanations of the scores, those that have one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,11 +97,21 @@ def render_html(
     charts = {"forest": forest_chart(report.comparisons), "loss": loss_chart(metrics), "rate": learning_rate_chart(metrics)}
     page: str = _template().render(
         report=report,
+        maps={name: Markup(text) for name, text in _maps(report).items()},  # noqa: S704 (its texts are escaped)
         charts={name: Markup(chart) if chart else None for name, chart in charts.items()},  # noqa: S704 (drawn from numbers)
         sections=_sections(report, records),
         analysis=analysis,
     )
     return page
+
+
+def _maps(report: EvaluationReport) -> dict[str, str]:
+    """Drawings of confusion matrices that are too large for a table, by model."""
+    confusion = report.confusion
+    if confusion is None or len(confusion.labels) <= MOST_CELLS:
+        return {}
+    tables = {"base": confusion.base, "tuned": confusion.tuned}
+    return {name: heatmap(confusion, table, title=f"confusion matrix, {name}") for name, table in tables.items()}
 
 
 def _template() -> Any:
@@ -107,9 +122,10 @@ def _template() -> Any:
         "minus": _minus,
         "p_text": lambda p_value: _typeset(wording.p_text(p_value)),
         "roughly": wording.roughly,
+        "shade": lambda count, counts: f"{100 * count / (sum(counts) or 1):.0f}",
         "fixed": lambda value, digits: f"{value:.{digits}f}",
     }
-    pages.globals |= {"share": wording.share, "counted": wording.counted, "METRICS": METRICS}
+    pages.globals |= {"share": wording.share, "counted": wording.counted}
     return pages.get_template("report.html")
 
 
@@ -125,8 +141,8 @@ def _minus(text: str) -> str:
 
 def _sections(report: EvaluationReport, records: Sequence[EvaluationRecord]) -> list[Section]:
     """Flips first; within a kind the largest change of the deciding score first."""
-    answered = [record for record in records if record.is_answered]
     rule = report.flips.rule
+    answered = [record for record in records if record.is_answered and rule.applies(record)]
     by_kind: dict[FlipKind, list[EvaluationRecord]] = {kind: [] for kind in _KINDS}
     for record in sorted(answered, key=partial(_change, rule=rule), reverse=True):
         by_kind[flip_kind(record, rule)].append(record)
@@ -149,10 +165,11 @@ def _example(record: EvaluationRecord, *, is_open: bool) -> ShownExample:
 
 
 def _answer(answer: ModelAnswer, reference: str) -> ShownAnswer:
-    scores = [f"{METRICS[name].title} {value:.{METRICS[name].decimals}f}" for name, value in answer.scores.items() if name in METRICS]
+    scores = [f"{(metric := metric_of(name)).title} {value:.{metric.decimals}f}" for name, value in answer.scores.items()]
     return ShownAnswer(
         spans=tuple(mark_shared(answer.completion, reference)),
         ending=_ENDINGS[answer.finish_reason],
         num_tokens=answer.num_tokens,
         scores=" · ".join([f"loss {answer.loss:.2f}", *scores]),
+        why="; ".join(f"{metric_of(name).title}: {why}" for name, why in answer.explanations.items()),
     )

@@ -1,10 +1,11 @@
-"""One evaluated example: what was asked, what is right, what the base and the tuned model said.
+"""One evaluated example: what was asked, what is right, what each model said.
 
 A line of `runs/NAME/evaluation/records.jsonl`:
 
     {"id": "9f2c…", "source": "faq.jsonl:17", "prompt": "Is it free?", "reference": "Yes, …", "messages": [{"role": "user", …}],
-     "base": {"completion": "…", "finish_reason": "max_new_tokens", "num_tokens": 256, "loss_total": 61.2,
-              "num_supervised": 24, "scores": {"token_f1": 0.11, …}}, "tuned": {…}}
+     "answers": {"base": {"completion": "…", "finish_reason": "max_new_tokens", "num_tokens": 256, "loss_total": 61.2,
+                          "num_supervised": 24, "scores": {"token_f1": 0.11, …}, "explanations": {"token_f1": "…"}},
+                 "tuned": {…}}}
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ class ModelAnswer:
     """Nats, summed over the reference's supervised tokens."""
     num_supervised: int
     scores: Mapping[str, float]
-    """By scorer name; empty where there was nothing to answer (raw text)."""
+    """By scorer; one that does not apply to the example is missing. Empty where there was nothing to answer (raw text)."""
+    explanations: Mapping[str, str] = field(default_factory=dict)
+    """By scorer: why the score is what it is, where the scorer says so."""
+    label: str | None = None
+    """The label the completion was read as, where label accuracy was asked for; None: none of the data set's."""
 
     @property
     def loss(self) -> float:
@@ -43,7 +48,7 @@ class ModelAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationRecord:
-    """One held-out example, answered by both models."""
+    """One held-out example, and what each model made of it."""
 
     id: str
     source: str
@@ -52,13 +57,43 @@ class EvaluationRecord:
     reference: str
     messages: tuple[Message, ...]
     """The whole prompt."""
-    base: ModelAnswer
-    tuned: ModelAnswer
+    answers: Mapping[str, ModelAnswer]
+    """By the model's label: `base` and `tuned` in a run's evaluation, any other names elsewhere."""
+
+    @property
+    def base(self) -> ModelAnswer:
+        """Of the base model.
+
+        Raises:
+            RunError: the record has none.
+        """
+        return self.answer("base")
+
+    @property
+    def tuned(self) -> ModelAnswer:
+        """Of the tuned model.
+
+        Raises:
+            RunError: the record has none.
+        """
+        return self.answer("tuned")
+
+    def answer(self, label: str) -> ModelAnswer:
+        """Of the model called `label`.
+
+        Raises:
+            RunError: the record has no answer of such a model.
+        """
+        if label not in self.answers:
+            found = f"example {self.id} has no answer of a model called {label!r}"
+            known = " or ".join(map(repr, self.answers)) or "answers"
+            raise RunError(self.source, found, expected=known, remedy="name another model, or evaluate that one on the same examples")
+        return self.answers[label]
 
     @property
     def is_answered(self) -> bool:
-        """Both models' completions were scored."""
-        return bool(self.base.scores) and bool(self.tuned.scores)
+        """There was something to answer, and completions of it are here: it is no raw text."""
+        return bool(self.answers) and bool(self.messages)
 
     def to_json(self) -> dict[str, Any]:
         """Lossless: `EvaluationRecord.from_json(json.loads(json.dumps(record.to_json()))) == record`."""
@@ -67,8 +102,8 @@ class EvaluationRecord:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> EvaluationRecord:
         messages = tuple(Message(**message) for message in values["messages"])
-        answers = {"base": ModelAnswer(**values["base"]), "tuned": ModelAnswer(**values["tuned"])}
-        return cls(**{**values, **answers, "messages": messages})
+        answers = {label: ModelAnswer(**answer) for label, answer in values["answers"].items()}
+        return cls(**{**values, "answers": answers, "messages": messages})
 
 
 def write_records(path: Path, records: Iterable[EvaluationRecord]) -> None:
@@ -89,6 +124,6 @@ def read_records(path: Path) -> list[EvaluationRecord]:
         raise RunError(str(path), "the run has not been evaluated", expected="evaluation records", remedy=remedy) from None
     except json.JSONDecodeError as error:
         raise RunError(str(path), f"not JSON Lines ({error})", expected="one record a line", remedy=remedy) from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         found = f"a record has other fields than this version's ({error})"
         raise RunError(str(path), found, expected="records as tunesmith evaluate writes them", remedy=remedy) from None

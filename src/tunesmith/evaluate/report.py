@@ -12,21 +12,23 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from statistics import mean, median
 from typing import Any, get_args
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import RunError
-from tunesmith.evaluate.comparison import Comparison, Verdict, compare_records
+from tunesmith.evaluate.comparison import Comparison, Verdict, compare_records, score_names
+from tunesmith.evaluate.confusion import Confusion, confusion_lines
 from tunesmith.evaluate.flips import Flips, find_flips
+from tunesmith.evaluate.labels import label_answers
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
+from tunesmith.evaluate.scorers import LOSS
 from tunesmith.evaluate.wording import bracketed, counted, p_text, share, signed
 from tunesmith.evaluate.words import num_words
 from tunesmith.types import FinishReason
 
-SCHEMA_VERSION = 1
-HEADLINE = ("loss", "rouge_l")
-"""The metrics that decide the report's verdict: one of the probabilities, one of the words produced."""
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,20 +61,26 @@ class EvaluationReport:
     """The base model's."""
     split: str
     data_fingerprint: str
+    date: str
+    """Of the evaluation, `2026-01-31`."""
     settings: Mapping[str, Any]
-    """The whole `EvaluateConfig`."""
+    """The whole `EvaluateConfig`, its scorers as they were resolved."""
+    deciding: tuple[str, ...]
+    """The metrics that decide the verdict: the loss, of the probabilities, and the first score, of the words produced."""
     num_examples: int
     num_left_out: int
     """Examples of the split that could not be evaluated (too long) and are in no figure."""
     comparisons: tuple[Comparison, ...]
     flips: Flips
+    confusion: Confusion | None
+    """Where labels were scored."""
     reference_median_words: float
     base: AnswerShape
     tuned: AnswerShape
 
     @property
     def headline(self) -> tuple[Comparison, ...]:
-        return tuple(comparison for comparison in self.comparisons if comparison.metric.name in HEADLINE)
+        return tuple(comparison for comparison in self.comparisons if comparison.metric.name in self.deciding)
 
     @property
     def verdict(self) -> Verdict:
@@ -103,7 +111,9 @@ class EvaluationReport:
             raise RunError("report.json", found, expected=str(SCHEMA_VERSION), remedy="evaluate the run again with `tunesmith evaluate`")
         parts = {
             "comparisons": tuple(Comparison.from_json(comparison) for comparison in values["comparisons"]),
+            "deciding": tuple(values["deciding"]),
             "flips": Flips.from_json(values["flips"]),
+            "confusion": Confusion.from_json(values["confusion"]) if values["confusion"] else None,
             "base": AnswerShape(**values["base"]),
             "tuned": AnswerShape(**values["tuned"]),
         }
@@ -112,7 +122,8 @@ class EvaluationReport:
     def summary_lines(self) -> list[str]:
         """For the terminal; holds square brackets, so print it without markup."""
         left_out = [f"left out, too long: {counted(self.num_left_out, 'example')}"] if self.num_left_out else []
-        return [*(c.sentence for c in self.headline), "", *_table_lines(self), "", *_answer_lines(self), *left_out]
+        confused = ["", *confusion_lines(self.confusion)] if self.confusion else []
+        return [*(c.sentence for c in self.headline), "", *_table_lines(self), "", *_answer_lines(self), *left_out, *confused]
 
 
 def build_report(
@@ -124,24 +135,31 @@ def build_report(
     split: str,
     data_fingerprint: str,
     num_left_out: int = 0,
+    date: str | None = None,
 ) -> EvaluationReport:
     """Compare base and tuned over `records`; `num_left_out` examples of the split could not be evaluated.
+
+    `date` is today's where none is given.
 
     Raises:
         DataError: no records, or numbers that cannot be compared (see `compare_records`).
     """
     comparisons = compare_records(records, config)
     answered = [record for record in records if record.is_answered]
+    labels = label_answers(records, "base", "tuned")
     return EvaluationReport(
         run_name=run_name,
         model_name=model_name,
         split=split,
         data_fingerprint=data_fingerprint,
+        date=date or datetime.now(UTC).date().isoformat(),
         settings=config.model_dump(mode="json"),
+        deciding=(LOSS.name, *score_names(records, config)[:1]),
         num_examples=len(records),
         num_left_out=num_left_out,
         comparisons=comparisons,
-        flips=find_flips(records, config.right_threshold),
+        flips=find_flips(records, config.right_threshold, config),
+        confusion=labels.confusion if labels else None,
         reference_median_words=median([num_words(record.reference) for record in answered] or [0]),
         base=_shape([record.base for record in answered]),
         tuned=_shape([record.tuned for record in answered]),
@@ -160,25 +178,26 @@ def _shape(answers: Sequence[ModelAnswer]) -> AnswerShape:
 
 
 def _table_lines(report: EvaluationReport) -> list[str]:
-    head = f"{'':12}{'base':>8}{'tuned':>8}  {'difference':>10}  {report.confidence_words + ' interval':18}verdict"
-    return [head, *(_table_line(comparison) for comparison in report.comparisons)]
+    width = max(12, *(len(comparison.metric.title) + 1 for comparison in report.comparisons))
+    head = f"{'':{width}}{'base':>8}{'tuned':>8}  {'difference':>10}  {report.confidence_words + ' interval':18}verdict"
+    return [head, *(_table_line(comparison, width) for comparison in report.comparisons)]
 
 
-def _table_line(comparison: Comparison) -> str:
+def _table_line(comparison: Comparison, width: int) -> str:
     digits = comparison.decimals
-    interval = bracketed(comparison.interval, digits) if comparison.interval else "none for n = 1"
+    interval = bracketed(comparison.interval, digits) if comparison.interval else f"none for n = {comparison.num_examples}"
     figures = f"{comparison.base:8.{digits}f}{comparison.tuned:8.{digits}f}  {signed(comparison.difference, digits):>10}"
-    return f"{comparison.metric.title:12}{figures}  {interval:18}{comparison.verdict}"
+    return f"{comparison.metric.title:{width}}{figures}  {interval:18}{comparison.verdict}"
 
 
 def _answer_lines(report: EvaluationReport) -> list[str]:
     flips, base, tuned = report.flips, report.base, report.tuned
-    if not flips.num_examples:
+    if not base.num_answers:
         return ["no answers: raw text has a loss only"]
     changed = f"newly right {len(flips.newly_right)}, newly wrong {len(flips.newly_wrong)}, {p_text(flips.p_value)}"
     return [
         f"right ({flips.rule.words}): {flips.num_right_tuned} against {flips.num_right_base} of {flips.num_examples}; {changed}",
         f"ended by itself: {share(tuned.num_ended, tuned.num_answers)} against {share(base.num_ended, base.num_answers)} "
-        f"of {counted(flips.num_examples, 'answer')}",
+        f"of {counted(base.num_answers, 'answer')}",
         f"median length in words: {tuned.median_words:g} against {base.median_words:g}, references {report.reference_median_words:g}",
     ]

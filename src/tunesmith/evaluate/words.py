@@ -27,7 +27,7 @@ _NUMERIC_MARK = re.compile(r"(?<=\d)\.(?=\d)|(?<![^\s(])[-\u2212](?=\d)")  # the
 def words(text: str) -> list[str]:
     """Lower-case words of `text`, punctuation left out."""
     composed = unicodedata.normalize("NFC", text).lower()
-    return _space_out("".join(character if _is_word_character(character) else " " for character in composed)).split()
+    return space_out("".join(character if _is_word_character(character) else " " for character in composed)).split()
 
 
 def num_words(text: str) -> int:
@@ -61,10 +61,11 @@ def normalise(text: str) -> str:
 
 def normalised_words(text: str) -> list[str]:
     """Words of `normalise(text)`, the units of token F1."""
-    return _space_out(normalise(text)).split()
+    return space_out(normalise(text)).split()
 
 
-def _space_out(text: str) -> str:
+def space_out(text: str) -> str:
+    """Spaces around every character of a script without spaces."""
     return _SPACELESS.sub(r" \1 ", text)
 
 
