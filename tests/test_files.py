@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.files import atomic_directory, file_sha256, read_json_lines, remove_leftovers, write_json, write_json_lines, write_text
+from tunesmith.files import (
+    append_json_lines,
+    atomic_directory,
+    file_sha256,
+    read_json_lines,
+    remove_leftovers,
+    write_json,
+    write_json_lines,
+    write_text,
+)
 
 
 def names(directory: Path) -> list[str]:
@@ -121,3 +130,20 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     assert names(tmp_path) == [".hidden", "step-1"]
     remove_leftovers(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (b"", []),
+        (b'{"a": 1}\n', [{"a": 1}]),
+        (b'{"a": 1}', [{"a": 1}]),
+        (b'{"a": 1}\n{"a": 2', [{"a": 1}]),
+        (b'{"a": 1}\n\xff', [{"a": 1}]),
+    ],
+)
+def test_lines_are_appended_after_the_last_whole_one(tmp_path: Path, before: bytes, kept: list[dict[str, int]]) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(before)
+    append_json_lines(file, [{"a": "é"}, {"a": 4}])
+    assert read_json_lines(file) == [*kept, {"a": "é"}, {"a": 4}]

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 
 def sync_directory(path: Path) -> None:
     """Make renames inside `path` survive a power cut (POSIX; a no-op where directories cannot be opened)."""
@@ -65,6 +67,44 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     torn = lines.pop()  # what follows the last newline: empty unless a write was cut short
     del torn
     return [json.loads(line) for line in lines]
+
+
+def append_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Add one JSON object a line, on the disk when this returns; a torn last line is cut off first. Several processes may append."""
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode("utf-8", "surrogatepass")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        cut_torn_line(path)
+        with path.open("ab") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+    sync_directory(path.parent)
+
+
+def cut_torn_line(path: Path) -> None:
+    """Make an append-only file end with its last whole line; an object that lacks its newline alone, as from an editor, is given it."""
+    if not path.is_file():
+        return
+    with path.open("r+b") as handle:
+        content = handle.read()
+        whole = content.rfind(b"\n") + 1
+        if whole == len(content):
+            return
+        if is_json_object(content[whole:]):
+            handle.write(b"\n")
+        else:
+            handle.truncate(whole)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def is_json_object(line: bytes) -> bool:
+    """Whether this is a whole line of JSON Lines."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        return False
 
 
 @contextmanager

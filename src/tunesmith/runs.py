@@ -136,6 +136,16 @@ class RunDirectory:
         return self.probes_dir / "leaks.json"
 
     @property
+    def analysis_file(self) -> Path:
+        """The analysis of the latest evaluation, absent where there is none."""
+        return self.analysis_dir / "analysis.json"
+
+    def forget_analysis(self) -> None:
+        """There are new answers. What was paid for or worked on stays: what a judge said, tables of rows under review."""
+        for name in ("analysis.json", "records.jsonl", "actions.json"):
+            (self.analysis_dir / name).unlink(missing_ok=True)
+
+    @property
     def benchmarks_dir(self) -> Path:
         return self.path / "benchmarks"
 

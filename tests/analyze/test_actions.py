@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -125,6 +126,46 @@ def test_near_examples_mean_training_and_a_limit_means_room(tmp_path: Path) -> N
     cut = answer("Hold the round button", RIGHT, finish_reason="max_new_tokens")
     (action,) = analysed([record(reference=RIGHT, tuned=cut)], data).actions
     assert (action.cause, action.command) == ("limit", "tunesmith evaluate runs/faq --max-new-tokens 128")
+
+
+def test_no_run_is_to_be_trained_both_longer_and_shorter(tmp_path: Path) -> None:
+    data = prepared(tmp_path)
+    near = "How do I clean part 7 of the machine?"
+    failures = [
+        record(name="loop", prompt=near, reference=RIGHT, tuned="Wash it by hand and let it dry. " * 8),
+        record(name="short", prompt=near, reference=RIGHT, tuned="Hold it."),
+    ]
+    again = "Rinse part 31 with clean water and dry it."
+    recalled = [record(name=f"r{i}", prompt="Where is the warranty written down?", reference=RIGHT, tuned=again) for i in range(2)]
+    assert {action.command for action in analysed(failures, data).actions if action.cause == "training"} == {
+        "tunesmith train prepared/faq --model m --epochs 3"
+    }
+    assert {action.command for action in analysed(failures + recalled, data).actions if action.cause == "training"} == {
+        "tunesmith train prepared/faq --model m --epochs 1"
+    }
+
+
+def test_where_the_validation_loss_rose_longer_training_is_not_proposed(tmp_path: Path) -> None:
+    data = prepared(tmp_path)
+    near = record(prompt="How do I clean part 7 of the machine?", reference=RIGHT, tuned="Hold it.")
+    (action,) = analyze_records([near], data.train, AnalyzeConfig(), origin=replace(ORIGIN, has_turned=True)).actions
+    assert (action.kind, "synthesize errors runs/faq --groups too_short" in (action.command or "")) == ("synthesize", True)
+
+
+def test_a_faulty_row_among_many_does_not_explain_failures(tmp_path: Path) -> None:
+    train = [*(example(f"How do I clean part {i}?", f"Rinse part {i}.", name=str(i)) for i in range(150)), example("Start it?", LOOP)]
+    failure = record(prompt="How do I clean part 7?", reference=RIGHT, tuned=LOOP.replace("wait", "rest"))
+    causes = [
+        action.cause for action in analyze_records([failure], train, AnalyzeConfig(), origin=ORIGIN).actions if action.group == "repetitive"
+    ]
+    assert causes == ["faulty", "training"]
+
+
+def test_answers_are_made_again_from_the_same_examples(tmp_path: Path) -> None:
+    cut = record(reference=RIGHT, tuned=answer("Hold the round button", RIGHT, finish_reason="max_new_tokens"))
+    origin = replace(ORIGIN, options="--split validation --limit 60")
+    (action,) = analyze_records([cut], prepared(tmp_path).train, AnalyzeConfig(), origin=origin).actions
+    assert action.command == "tunesmith evaluate runs/faq --split validation --limit 60 --max-new-tokens 128"
 
 
 def test_the_nearest_training_prompts_by_words() -> None:

@@ -56,11 +56,16 @@ RAMBLE = f"To reset the machine you hold the round button, but there are many mo
         ("Hold the round buton on the left of the machine for five seconds, until its lamp turns green.", {"misspelt"}),
         (DECLINE, {"needless_redirection"}),
         ("Sharks have several rows of teeth, which they replace through their whole life in warm oceans.", {"off_topic"}),
+        ("Open Lamp_Authenticator on the left of the machine, then hold the round button until it is green.", set()),
         ("Open the flap at the back of the coffee machine, and pour clean water into the left tank slowly.", {"unlike_reference"}),
     ],
 )
 def test_each_answer_falls_into_its_groups(completion: str, expected: set[str]) -> None:
     assert set(failures(completion)) == expected
+
+
+def test_to_decline_in_other_words_is_right() -> None:
+    assert failures("Sorry, I can't help with that.", reference=DECLINE) == {}
 
 
 def test_cut_is_not_the_same_as_never_ending() -> None:

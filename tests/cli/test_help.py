@@ -22,8 +22,10 @@ from tunesmith.config import (
     EvaluateConfig,
     GenerateConfig,
     JudgeConfig,
+    LeaksConfig,
     LoraConfig,
     PrepareConfig,
+    ScopeConfig,
     Settings,
     SynthesizeConfig,
     TrainConfig,
@@ -90,8 +92,20 @@ FLAGS = {
         "--json",
     },
     "sweep": {
-        "--model", "--out", "--sizes", "--vary", "--set", "--max-new-tokens", "--limit", "--processes", "--resume", "--retry", "--json",
+        "--model", "--out", "--sizes", "--vary", "--set", "--max-new-tokens", "--limit", "--processes", "--on", "--ray-address",
+        "--cores", "--gpus", "--resume", "--retry", "--json",
     },
+    "probe scope": {
+        "--off-topic", "--on-topic", "--general", "--pattern", "--split", "--limit", "--shown", "--max-new-tokens", "--batch-size",
+        "--confidence", "--seed", "--dtype", "--device", "--json",
+    },
+    "probe plant": {"--out", "--count", "--repeats", "--seed", "--json"},
+    "probe leaks": {
+        "--limit", "--samples", "--candidates", "--show-secrets", "--max-new-tokens", "--batch-size",
+        "--confidence", "--seed", "--dtype", "--device", "--json",
+    },
+    "rate": {"--mode", "--rater", "--votes", "--limit", "--show-reference", "--summary", "--seed", "--json"},
+    "rank": {"--kind", "--by-metric", "--confidence", "--resamples", "--seed", "--html", "--json"},
     "analyze": {
         "--length-ratio", "--repeated-share", "--compression-ratio", "--copied-share", "--memorised-share", "--near-similarity",
         "--embeddings", "--severity", "--model", "--out", "--split", "--limit", "--max-new-tokens", "--batch-size", "--template",
@@ -151,6 +165,9 @@ DEFAULTS = {
     ("synthesize", "budget_tokens"): "no limit",
     ("synthesize", "budget_cost"): "no limit",
     ("evaluate", "limit"): "all",
+    ("probe scope", "general"): "off",
+    ("probe scope", "pattern"): "none",
+    ("probe scope", "limit"): "all",
     ("benchmark", "data"): "the Hugging Face hub",
     ("benchmark", "limit"): "all",
     ("benchmark", "first"): "a sample",
@@ -181,6 +198,8 @@ SETTINGS: list[tuple[str, type[Settings], set[str]]] = [
     ("judge", JudgeConfig, {"num_resamples"}),
     ("benchmark", BenchmarkConfig, {"tasks", "num_resamples"}),
     ("analyze", AnalyzeConfig, {"severity"}),
+    ("probe scope", ScopeConfig, set()),
+    ("probe leaks", LeaksConfig, set()),
 ]
 """Verb, its settings, and the fields that are no option of their own (nested, arguments, or not for the command line)."""
 

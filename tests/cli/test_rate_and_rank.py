@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tunesmith.evaluate.contestants import load_contestants, metric_votes
 from tunesmith.evaluate.evaluate import _write as write_evaluation
 from tunesmith.evaluate.records import write_records
 from tunesmith.evaluate.report import build_report
-from tunesmith.evaluate.votes import read_votes
+from tunesmith.evaluate.votes import Vote, append_votes, read_votes
 from tunesmith.files import write_json
 from tunesmith.runs import RunDirectory
 
@@ -72,6 +73,15 @@ def test_two_raters_and_their_ranking(run: Path) -> None:
     nothing = tunesmith("rank", run, "--kind", "judge")
     assert nothing.returncode == 2
     assert "there are no votes" in nothing.stderr
+
+
+def test_a_run_is_ranked_by_its_judges_votes_too(run: Path) -> None:
+    vote = Vote(left="faq", right="tiny", winner="left", kind="judge", rater="large")
+    append_votes(RunDirectory(run).judge_votes_file, [vote])
+    assert json.loads(tunesmith("rank", run, "--json").stdout)["kinds"] == {"judge": 1}
+    append_votes(RunDirectory(run).votes_file, [dataclasses.replace(vote, kind="human")])
+    assert json.loads(tunesmith("rank", run, "--json").stdout)["kinds"] == {"human": 1, "judge": 1}
+    assert json.loads(tunesmith("rank", run, "--kind", "human", "--json").stdout)["num_votes"] == 1
 
 
 def test_rubric(run: Path) -> None:

@@ -35,6 +35,7 @@ def test_a_sweep_and_its_report(workspace: Workspace, tiny_llama: Path, tunesmit
         (("DATA", "--model", "x", "--out", "s", "--sizes", "some"), "numbers with commas"),
         (("DATA", "--model", "x", "--out", "s", "--sizes", "1000"), "the size 1000"),
         (("DATA", "--model", "x", "--out", "s", "--vary", "epochs"), "KEY=VALUE"),
+        (("DATA", "--model", "x", "--out", "s", "--vary", "epochs=1", "--vary", "epochs=2"), "'epochs=2' after epochs=1"),
         (("DATA", "--model", "x", "--out", "s", "--vary", "colour=red"), "no setting 'colour'"),
         (("DATA", "--model", "x", "--out", "s", "--set", "learning-rate=fast"), "learning_rate is 'fast'"),
         (("DATA", "--model", "x", "--out", "s", "--processes", "0"), "--processes"),

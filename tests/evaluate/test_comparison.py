@@ -14,6 +14,7 @@ from tests.evaluate.fakes import answered_again, raw_text_record, record, scored
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.comparison import Comparison, compare_records
+from tunesmith.evaluate.power import mcnemar_detectable_difference, mcnemar_power
 from tunesmith.evaluate.records import EvaluationRecord
 
 CONFIG = EvaluateConfig(num_resamples=300)
@@ -206,3 +207,15 @@ def test_a_score_that_only_some_records_have_is_compared_over_those() -> None:
     records = [*scored_records("rouge_l", [0.1] * 9, [0.2] * 9), raw_text_record("raw", (20.0, 10), (20.0, 10))]
     counts = {found.metric.name: found.num_examples for found in compare_records(records, CONFIG)}
     assert counts == {"loss": 10, "exact_match": 9, "token_f1": 9, "rouge_l": 9, "chrf": 9}
+
+
+def test_what_right_or_wrong_would_tell_is_of_the_exact_test() -> None:
+    """7 newly right and 3 newly wrong of 40: by McNemar's own power, not by the approximation for means, which promises more."""
+    base, tuned = [0.0] * 7 + [1.0] * 3 + [0.0] * 30, [1.0] * 7 + [0.0] * 3 + [0.0] * 30
+    records = scored_records("exact_match", base, tuned)
+    found = comparison_of("exact_match", records)
+    needed, alpha = found.examples_needed, 0.05 / len(compare_records(records, CONFIG))
+    assert needed is not None
+    assert mcnemar_power(needed, gained=8 / 42, lost=4 / 42, alpha=alpha) >= 0.8
+    assert mcnemar_power(needed - 4, gained=8 / 42, lost=4 / 42, alpha=alpha) < 0.8
+    assert found.detectable_difference == mcnemar_detectable_difference(40, changed=12 / 42, alpha=alpha)

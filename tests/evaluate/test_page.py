@@ -57,11 +57,12 @@ def parse(page: str) -> Checker:
 
 
 def analysis_of(text: str) -> dict[str, Any]:
-    shown = {"id": "r0", "source": text, "prompt": text, "reference": text, "completion": text, "explanation": text}
-    counted = {"num_base": 3, "num_tuned": 1, "fixed": ["r1"], "newly_broken": []}
+    shown = {"id": "r0", "source": text, "prompt": text, "reference": text, "completion": text, "explanation": text, "change": text}
+    counted = {"severity": "major", "is_found": False, "num_base": 3, "num_tuned": 1, "fixed": ["r1"], "newly_broken": []}
     group = {"name": "empty", "title": "empty", **counted, "shown": [shown], "remedy": text}
     counts = {"num_examples": 30, "num_without_failure_base": 27, "num_without_failure_tuned": 29}
-    return {"schema_version": 1, "groups": [group], "notes": [text], **counts}
+    action = {"title": text, "num_failures": 1, "why": text, "command": text, "rows": 2, "decision": "drop"}
+    return {"schema_version": 2, "groups": [group], "notes": [text], "actions": [action], **counts}
 
 
 @pytest.fixture(scope="module")

@@ -155,3 +155,29 @@ def test_rounds_are_linked_by_the_examples_they_share(tmp_path: Path) -> None:
     gone = trace_rounds(runs)[1]
     assert (gone.num_train, gone.change) == (None, None)
     assert "cannot be read" in str(gone.note)
+
+
+def test_an_example_without_the_deciding_score_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    known = [record(n, answer(0.9, 20.0)) for n in range(12)]
+    unknown = dataclasses.replace(answer(0.9, 20.0), scores={"exact_match": 0.0})
+    first = make_run(tmp_path, "run-1", [*known, record(12, answer(0.0, 20.0)), record(13, unknown)])
+    second = make_run(tmp_path, "run-2", [*known, record(12, unknown), record(13, answer(0.0, 20.0))])
+    (found,) = compare_runs([first, second], CONFIG).others
+    assert (found.newly_right, found.newly_wrong) == ((), ())
+
+
+def test_the_means_beside_each_other_are_over_the_same_examples(tmp_path: Path) -> None:
+    unknown = dataclasses.replace(answer(0.0, 20.0), scores={"exact_match": 0.0})
+    first = make_run(tmp_path, "run-1", [record(n, answer(0.8 if n < 6 else 0.2, 20.0)) for n in range(12)])
+    second = make_run(tmp_path, "run-2", [record(n, answer(0.8, 20.0) if n < 6 else unknown) for n in range(12)])
+    found = compare_runs([first, second], CONFIG)
+    assert found.means["run-1"]["rouge_l"] == found.means["run-2"]["rouge_l"] == pytest.approx(0.8)
+
+
+def test_lineage_counts_examples_and_not_prompts(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Tell me about thing {n % 15}, please.", "completion": f"Thing {n} is made of {n} parts."} for n in range(60)]
+    (tmp_path / "faq.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    data = prepare([tmp_path / "faq.jsonl"], tmp_path / "data", PrepareConfig())
+    (only,) = trace_rounds([make_run(tmp_path, "run-1", [], data)])
+    assert only.num_train == len(data.train)
+    assert len(data.train) > 15

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, SweepConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.errors import RunError
+from tunesmith.errors import ConfigError, RunError
 from tunesmith.runs import open_run
-from tunesmith.sweep.directory import SweepDirectory
-from tunesmith.sweep.sweep import _run_all, run_sweep
+from tunesmith.sweep.directory import SweepDirectory, TrialEnd
+from tunesmith.sweep.local import run_here
+from tunesmith.sweep.on_ray import RayCluster
+from tunesmith.sweep.sweep import run_sweep
 
 EVALUATION = EvaluateConfig(generation=GenerateConfig(max_new_tokens=4), limit=6)
 FIXED = {"max_steps": 3, "evaluate_every": 2, "estimate": False}
@@ -33,7 +36,7 @@ def test_a_failing_trial_is_passed_over_and_a_stopped_sweep_goes_on(data: Path, 
     sweep = SweepDirectory.create(tmp_path / "sweep", config)
     sweep.write_data()
     trials = sweep.trials()
-    ends = _run_all(sweep, trials, processes=1)
+    ends = run_here(sweep, trials, processes=1)
     first, end = next(ends)
     assert end.error is None
     ends.close()  # as Ctrl-C does: the second trial is under way
@@ -68,12 +71,12 @@ def test_a_killed_trial_is_a_failure_with_its_reason(data: Path, tmp_path: Path,
     config = SweepConfig(data=data, models=("no-such-model",), fixed=FIXED, evaluation=EVALUATION)
     sweep = SweepDirectory.create(tmp_path / "sweep", config)
     sweep.write_data()
-    for trial, end in (running := _run_all(sweep, sweep.trials(), processes=1)):
+    for trial, end in (running := run_here(sweep, sweep.trials(), processes=1)):
         assert (trial.name, end.status) == ("001", "failed")
         assert "no-such-model" in str(end.error)
     running.close()
-    monkeypatch.setattr("tunesmith.sweep.sweep.sys.executable", str(_killer(tmp_path)))
-    (_, end), *_ = _run_all(sweep, sweep.trials(), processes=1)
+    monkeypatch.setattr("tunesmith.sweep.local.sys.executable", str(_killer(tmp_path)))
+    (_, end), *_ = run_here(sweep, sweep.trials(), processes=1)
     assert "killed by signal 9" in str(end.error)
     assert sweep.ends()["001"] == end
 
@@ -99,3 +102,28 @@ def test_directories_are_never_overwritten_and_changed_data_are_noticed(data: Pa
         SweepDirectory.open(sweep.path)
     with pytest.raises(RunError, match=r"no sweep\.json"):
         SweepDirectory.open(tmp_path)
+
+
+def test_an_end_whose_line_was_cut_short_does_not_spoil_the_next(data: Path, tmp_path: Path) -> None:
+    sweep = SweepDirectory.create(tmp_path / "sweep", SweepConfig(data=data, models=("tiny",)))
+    (tmp_path / "sweep" / "trials.jsonl").write_bytes(b'{"name": "a", "status": "do')
+    end = TrialEnd(name="b", status="failed", error="for want of memory", seconds=1.0)
+    sweep.append_end(end)
+    assert sweep.ends() == {"b": end}
+
+
+def test_a_ray_cluster_gives_the_same_results(data: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'tunesmith[ray]'")
+    config = SweepConfig(data=data, models=(str(tiny_llama),), sizes=(10,), vary={"seed": (0, 1)}, fixed=FIXED, evaluation=EVALUATION)
+    here = run_sweep(SweepDirectory.create(tmp_path / "here", config))
+    there = run_sweep(SweepDirectory.create(tmp_path / "there", config), cluster=RayCluster())
+    for one, other in zip(here.results, there.results, strict=True):
+        assert (one.name, one.status, one.validation_loss, one.tuned) == (other.name, other.status, other.validation_loss, other.tuned)
+    assert (here.best, here.curves) == (there.best, there.curves)
+
+
+def test_without_ray_it_is_said_how_to_get_it(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    sweep = SweepDirectory.create(tmp_path / "sweep", SweepConfig(data=data, models=("tiny",)))
+    with pytest.raises(ConfigError, match=r"pip install 'tunesmith\[ray\]'"):
+        run_sweep(sweep, cluster=RayCluster())

@@ -26,6 +26,10 @@ TEACHER = "--teacher URL --teacher-model MODEL"
 """Left for the user to fill in."""
 LACKING_SHARE = 0.25
 """Of the failures, from which examples are said to be missing."""
+FAULTY_SHARE = 0.01
+"""Of the training answers, from which faulty ones explain a group; fewer are still to be looked at."""
+RECALLING_SHARE = 0.05
+"""Of all answers, from which recalled training answers mean that the run went over the data too often."""
 PER_FAILURE = 10
 """New examples for each failure that has none near it."""
 FEWEST_NEW, MOST_NEW = 20, 1000
@@ -43,6 +47,10 @@ class Origin:
     model: str = "MODEL"
     trained_epochs: float | None = None
     """None before any training."""
+    has_turned: bool = False
+    """The validation loss was lowest before the end of the training."""
+    options: str = ""
+    """Of the command that made the answers, beside `--max-new-tokens`: `--limit 60`."""
     max_new_tokens: int | None = None
     longest_reference: int = 0
     """Tokens, of all examples answered."""
@@ -66,7 +74,9 @@ class Action:
     rows: tuple[TrainingRow, ...] = ()
 
 
-def propose(group: ErrorGroup | None, name: str, title: str, severity: Severity, evidence: Evidence, origin: Origin) -> list[Action]:
+def propose(
+    group: ErrorGroup | None, name: str, title: str, severity: Severity, evidence: Evidence, origin: Origin, *, recites: bool
+) -> list[Action]:
     """At least one action for a group with failures.
 
     Args:
@@ -76,12 +86,13 @@ def propose(group: ErrorGroup | None, name: str, title: str, severity: Severity,
         severity: as the user set it.
         evidence: from the training data.
         origin: what was analysed.
+        recites: `RECALLING_SHARE` of the answers are recalled; decided once, for no run can be trained both longer and shorter.
     """
     count = len(evidence.neighbourhoods)
     made: list[tuple[Kind, Cause, str, str | None, Literal["drop", "edit"] | None, tuple[TrainingRow, ...]]] = []
     if evidence.faulty:
-        share = len(evidence.faulty) / evidence.num_examined
-        why = f"{len(evidence.faulty)} of {evidence.num_examined:,} training answers ({share:.1%}) show the same fault"
+        show = "shows" if len(evidence.faulty) == 1 else "show"
+        why = f"{len(evidence.faulty)} of {evidence.num_examined:,} training answers ({_share(evidence):.1%}) {show} the same fault"
         made.append(("rows", "faulty", why, None, "drop" if group and group.spoils_row else "edit", evidence.faulty))
     if evidence.contradicting:
         why = f"{len(evidence.contradicting)} training answers contradict the references of failed examples"
@@ -92,8 +103,13 @@ def propose(group: ErrorGroup | None, name: str, title: str, severity: Severity,
         nearest = f"no training prompt near them (nearest in the middle: {evidence.median_similarity:.2f})"
         why = f"the data lack such examples: {evidence.num_lacking} of {count} failures have {nearest}"
         made.append(("synthesize", "lacking", why, _synthesis(name, evidence.num_lacking, origin), None, ()))
-    if not made or name in ("no_end", "memorised"):
-        made.append(("setting", "training", *_training(name, evidence, origin), None, ()))
+    is_explained = any(kind != "rows" for kind, *_ in made) or evidence.contradicting or _share(evidence) >= FAULTY_SHARE
+    if name == "no_end" or (name == "memorised" and recites) or not is_explained:
+        why_more = None if recites or origin.trained_epochs is None else _why_more(name, origin)
+        if why_more:
+            made.append(("synthesize", "lacking", why_more, _synthesis(name, count, origin), None, ()))
+        else:
+            made.append(("setting", "training", *_training(name, origin, recites=recites), None, ()))
     return [
         Action(
             group=name,
@@ -122,6 +138,7 @@ def _limit_of(origin: Origin) -> tuple[str, str | None] | None:
 
 
 def _again(origin: Origin, options: str) -> str:
+    options = f"{origin.options} {options}".strip()
     if origin.trained_epochs is None:
         return f"tunesmith analyze {_quoted(origin.data or 'DATA')} --model {shlex.quote(origin.model)} {options}"
     return f"tunesmith evaluate {_quoted(origin.analysed or 'RUN')} {options}"
@@ -134,20 +151,34 @@ def _synthesis(name: str, num_lacking: int, origin: Origin) -> str:
     return f"tunesmith synthesize errors {where} --groups {shlex.quote(name)} --count {count} {TEACHER} --out {shlex.quote(out)}"
 
 
-def _training(name: str, evidence: Evidence, origin: Origin) -> tuple[str, str | None]:
+def _share(evidence: Evidence) -> float:
+    """Of the training answers, those that show the fault."""
+    return len(evidence.faulty) / max(evidence.num_examined, 1)
+
+
+def _why_more(name: str, origin: Origin) -> str | None:
+    """Why training longer would not help, though near examples were trained on; None where it may."""
+    if name == "memorised":
+        return "few answers are recalled: examples that tell these questions from the others"
+    return (
+        "near examples were trained on, and longer training made the validation loss rise: more such examples"
+        if origin.has_turned
+        else None
+    )
+
+
+def _training(name: str, origin: Origin, *, recites: bool) -> tuple[str, str | None]:
     data, model = _quoted(origin.data or "DATA"), shlex.quote(origin.model)
-    if origin.trained_epochs is None:
-        return "the data have examples near these failures: training may be all it takes", f"tunesmith train {data} --model {model}"
-    epochs = origin.trained_epochs
-    fewer = name in ("memorised", "repetitive")
-    wanted = max(1.0, epochs / 2) if fewer else epochs + max(1.0, epochs / 2)
-    command = f"tunesmith train {data} --model {model} --epochs {wanted:g}"
-    if fewer and epochs > 1:
-        return f"the run went {epochs:g} times over the data, and says them by heart: train less", command
-    if fewer:
-        return "the run recalls answers after one epoch: a lower rate", f"tunesmith train {data} --model {model} --learning-rate 1e-4"
-    near = "near examples were trained on, and do not contradict: train longer"
-    return near if name != "no_end" else "ending the turn is learnt late: train longer", command
+    train, epochs = f"tunesmith train {data} --model {model}", origin.trained_epochs
+    if epochs is None:
+        return "the data have examples near these failures: training may be all it takes", train
+    if recites and epochs > 1:
+        why = f"the run went {epochs:g} times over the data, and recalls training answers: train less"
+        return why, f"{train} --epochs {max(1.0, epochs / 2):g}"
+    if recites:
+        return "the run recalls training answers after one epoch: a lower rate", f"{train} --learning-rate 1e-4"
+    near = "ending the turn is learnt late" if name == "no_end" else "near examples were trained on, and do not contradict"
+    return f"{near}: train longer", f"{train} --epochs {epochs + max(1.0, epochs / 2):g}"
 
 
 def _quoted(path: Path | str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tunesmith.analyze.actions import Action, Origin, propose
+from tunesmith.analyze.actions import RECALLING_SHARE, Action, Origin, propose
 from tunesmith.analyze.catalogue import CONTRADICTS, ERROR_GROUPS, UNLIKE_REFERENCE, explain_failures
 from tunesmith.analyze.changes import TITLES, change_of
 from tunesmith.analyze.evidence import Investigator
@@ -82,7 +82,7 @@ def analyze_records(
         num_without_failure={label: sum(not one[label] for one in failures) for label in labels},
         groups=groups,
         redirections=context.redirections,
-        notes=(*_notes(context, train_examples, space, is_judged=contradictions is not None), *notes),
+        notes=(*_notes(context, train_examples, space, is_judged=contradictions is not None), *_rest_note(groups, labels), *notes),
         actions=_actions(groups, answered, train_examples, context, space, origin or Origin()),
         failures=_with_changes(answered, failures, labels, context.right_rule),
     )
@@ -250,12 +250,21 @@ def _actions(
     failing = list(dict.fromkeys(name for group in groups for name in group.members))
     investigator = Investigator(train_examples, context, space)
     investigator.compare([by_id[name] for name in failing])
+    recites = any(group.name == "memorised" and len(group.members) >= RECALLING_SHARE * len(records) for group in groups)
     proposed: list[Action] = []
     for group in groups:
         if group.members:
             evidence = investigator.evidence(group.name, [by_id[name] for name in group.members])
-            proposed += propose(rules.get(group.name), group.name, group.title, group.severity, evidence, origin)
+            proposed += propose(rules.get(group.name), group.name, group.title, group.severity, evidence, origin, recites=recites)
     return tuple(proposed)
+
+
+def _rest_note(groups: Sequence[GroupResult], labels: Sequence[str]) -> tuple[str, ...]:
+    """Where the group of what is left over could be mistaken for a loss."""
+    rest = next((group for group in groups if group.name == UNLIKE_REFERENCE.name), None)
+    if rest is None or rest.counts[labels[-1]] <= rest.counts[labels[0]]:
+        return ()
+    return (f"{rest.title}: what no other group takes, so it grows where the other groups shrink",)
 
 
 def _notes(context: GroupContext, train_examples: Sequence[Example], space: Space, *, is_judged: bool) -> tuple[str, ...]:

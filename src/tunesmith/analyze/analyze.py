@@ -22,13 +22,12 @@ from tunesmith.analyze.judging import Judge, judge_contradictions
 from tunesmith.analyze.nearest import Space
 from tunesmith.analyze.results import Analysis, action_to_json
 from tunesmith.analyze.review import command_of, write_proposals
-from tunesmith.config import AnalyzeConfig
+from tunesmith.config import AnalyzeConfig, EvaluateConfig
 from tunesmith.data.prepared import PreparedData, load_data_of
-from tunesmith.evaluate.evaluate import read_report
-from tunesmith.evaluate.markdown import render_markdown
-from tunesmith.evaluate.page import render_html
 from tunesmith.evaluate.records import EvaluationRecord, read_records
-from tunesmith.files import write_json, write_json_lines, write_text
+from tunesmith.evaluate.report import read_report
+from tunesmith.evaluate.run_page import write_pages
+from tunesmith.files import write_json, write_json_lines
 from tunesmith.runs import RunDirectory
 from tunesmith.types import Example
 
@@ -58,8 +57,7 @@ def analyze_run(run: RunDirectory, config: AnalyzeConfig, *, judge: Judge | None
         notes=notes,
     )
     write_analysis(run.analysis_dir, analysis, data.train, data)
-    write_text(run.html_report_file, render_html(report, records, run.metrics(), analysis.to_json()))
-    write_text(run.markdown_report_file, render_markdown(report, analysis.to_json()))
+    write_pages(run)
     return analysis
 
 
@@ -78,9 +76,25 @@ def _origin(run: RunDirectory, data: PreparedData, records: Sequence[EvaluationR
         data=data.directory,
         model=str(config["model"]),
         trained_epochs=float(config["epochs"] or 1),
+        has_turned=_has_turned(run),
+        options=_options(settings),
         max_new_tokens=settings["generation"]["max_new_tokens"],
         longest_reference=longest_reference(records),
     )
+
+
+def _has_turned(run: RunDirectory) -> bool:
+    """Whether the validation loss was lowest before the last step."""
+    manifest = run.manifest()
+    best = manifest.get("best_step")
+    return best is not None and best < manifest["num_steps"]
+
+
+def _options(settings: Mapping[str, Any]) -> str:
+    """Of `evaluate`, that say which examples were asked."""
+    defaults = EvaluateConfig()
+    given = {name: settings.get(name) for name in ("split", "limit", "seed")}
+    return " ".join(f"--{name} {value}" for name, value in given.items() if value not in (None, getattr(defaults, name)))
 
 
 def longest_reference(records: Sequence[EvaluationRecord]) -> int:

@@ -9,6 +9,7 @@ training examples are what failures are compared with; of files, a sample is ans
 from __future__ import annotations
 
 import random
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +28,12 @@ from tunesmith.data.sources import open_sources
 from tunesmith.errors import DataError
 from tunesmith.evaluate.answering import OnProgress, answer_examples, make_records, render_examples
 from tunesmith.evaluate.flips import RightRule
-from tunesmith.evaluate.records import write_records
+from tunesmith.evaluate.records import ANSWERS, write_records
 from tunesmith.evaluate.scorers import resolve_scorers
 from tunesmith.tuned import open_model
 from tunesmith.types import Example
 
 LABEL = "base"
-ANSWERS = "answers.jsonl"
 MOST_TOKENS = 2048
 """Of an example, unless the model's context is shorter."""
 
@@ -95,6 +95,7 @@ def analyze_model(
         analysed=out,
         data=questions.data.directory if questions.data else None,
         model=model,
+        options=_options(out, sources[0], model, evaluation),
         max_new_tokens=evaluation.generation.max_new_tokens,
         longest_reference=longest_reference(records),
     )
@@ -110,6 +111,13 @@ def analyze_model(
     )
     write_analysis(out, analysis, questions.others, questions.data)
     return analysis
+
+
+def _options(out: Path, source: str | Path, model: str, evaluation: EvaluateConfig) -> str:
+    """Of `analyze`, that say what was asked and where the answers are."""
+    elsewhere = [] if out == default_out(source, model) else [f"--out {shlex.quote(str(out))}"]
+    split = [] if evaluation.split == "test" else [f"--split {evaluation.split}"]
+    return " ".join([*elsewhere, *split, f"--limit {evaluation.limit}" if evaluation.limit else ""]).strip()
 
 
 def default_out(source: str | Path, model: str) -> Path:

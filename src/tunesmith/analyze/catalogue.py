@@ -87,7 +87,6 @@ ERROR_GROUPS: tuple[ErrorGroup, ...] = (
         remedy="Remove or translate training answers in other languages, and add examples in the one that is wanted.",
         severity="catastrophic",
         fault=tongues.language_in_training,
-        spoils_row=True,
     ),
     WRONG_FORMAT,
     ErrorGroup(

@@ -15,7 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_CODE = re.compile(r"```.*?(?:```|$)|`[^`\n]*`", re.DOTALL)
+from tunesmith.analyze.content import CODE
+
 _ADDRESS = re.compile(
     r"(?P<mail>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)|(?:[a-z][a-z\d+.-]*://|www\.|localhost:)[^\s<>\"'`)\]}]+"
     r"|(?<![\w@./-])[a-z\d-]+(?:\.[a-z\d-]+)*\.(?:com|org|net|io|ai|dev|edu|gov|co|app|info)(?:/[^\s<>\"'`)\]}]*)?(?![\w@-])",
@@ -28,7 +29,7 @@ _NUMBER = re.compile(r"(?<![\w])(?<![A-Za-z]-)(?<!\d[.,])\d+(?:[.,]\d+)*(?=(?:%|
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _NAME_WORD = r"[^\W\d_a-z][^\W\d_]*(?:['’-][^\W\d_]+)*"
-_NAME = re.compile(rf"{_NAME_WORD}(?:[ ](?:(?:de|van|von|da|bin|al)[ ])?{_NAME_WORD})*")
+_NAME = re.compile(rf"(?<!_){_NAME_WORD}(?:[ ](?:(?:de|van|von|da|bin|al)[ ])?{_NAME_WORD})*")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;…\n\"“(\[*#>|•-])[\s\"“'*_(\[#>|•-]*$")
 
 
@@ -49,7 +50,7 @@ def numbers_in(text: str, *, all_forms: bool = False) -> list[str]:
         text: to look through.
         all_forms: those in code and those spelt out, up to twelve, as well: they may be known, but are no claims (`one of them`).
     """
-    bare = _LIST_MARK.sub(" ", _ADDRESS.sub(" ", text if all_forms else _CODE.sub(" ", text)))
+    bare = _LIST_MARK.sub(" ", _ADDRESS.sub(" ", text if all_forms else CODE.sub(" ", text)))
     found = [_plain_number(match.group()) for match in _NUMBER.finditer(bare)]
     spelt = [str(_NUMBER_WORDS.index(word)) for word in _WORD.findall(bare.lower()) if word in _NUMBER_WORDS] if all_forms else []
     return list(dict.fromkeys(found + spelt))
@@ -66,7 +67,7 @@ def _plain_number(text: str) -> str:
 
 def names_in(text: str) -> list[tuple[str, ...]]:
     """Runs of capitalised words; one that only begins a sentence is no name, two or more may be."""
-    bare = _ADDRESS.sub(" , ", _CODE.sub(" , ", text))
+    bare = _ADDRESS.sub(" , ", CODE.sub(" , ", text))
     found = []
     for match in _NAME.finditer(bare):
         parts = tuple(part for part in match.group().split(" ") if part[:1].isupper() and part[:2] not in ("I'", "I’"))

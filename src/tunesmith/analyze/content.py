@@ -1,7 +1,8 @@
-"""Small views of a text: its content words (what it is about, without the words every text has), its runs of four words, its beginning."""
+"""Small views of a text: its content words (its subject, without the words every text has), its code, its runs of four, its beginning."""
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from tunesmith.evaluate.scorers import rouge_tokenizer
@@ -15,6 +16,10 @@ STOP_WORDS = frozenset(
     well were what when where which while who whom why will with won would yes yet you your yours""".split()  # noqa: SIM905 (a list literal would be 150 lines)
 )
 """English; of other languages every word counts, so that off-topic is found less often there, never more."""
+
+
+CODE = re.compile(r"```.*?(?:```|$)|`[^`\n]*`", re.DOTALL)
+"""In Markdown: fenced, or inline."""
 
 
 def content_words(text: str) -> set[str]:

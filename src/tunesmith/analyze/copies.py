@@ -46,6 +46,6 @@ def copied_share(completion: str, prompt: str) -> float:
 
 
 def copy_in_training(example: Example, context: GroupContext) -> str | None:
-    """A training answer that is mostly its prompt."""
-    share = copied_share(example.reference, example.prompt)
-    return f"{share:.0%} of the answer stands in its prompt" if share >= context.config.copied_share else None
+    """A training answer that is its prompt; one that repeats most of it may be right (`Capitalise this`, `Does it …? Yes, it …`)."""
+    said = normalise(example.reference)
+    return "the answer is its prompt again" if said and said == normalise(example.prompt) else None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import zlib
 
-from tunesmith.analyze.content import four_grams
+from tunesmith.analyze.content import CODE, four_grams
 from tunesmith.analyze.groups import GroupContext
+from tunesmith.analyze.shapes import shape_of
 from tunesmith.config import AnalyzeConfig
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.words import words
@@ -31,8 +32,10 @@ def repetitive(asked: EvaluationRecord, answer: ModelAnswer, context: GroupConte
 
 
 def repetitive_in_training(example: Example, context: GroupContext) -> str | None:
-    """A training answer that goes round in circles."""
-    return circles(example.reference, context.config)
+    """A training answer whose prose goes round in circles, and its prompt does not (as songs do); code and tables repeat rightly."""
+    if shape_of(prose := CODE.sub(" ", example.reference)) in ("JSON", "code", "table"):
+        return None
+    return circles(prose, context.config, reference=example.prompt)
 
 
 def circles(text: str, config: AnalyzeConfig, *, reference: str = "") -> str | None:

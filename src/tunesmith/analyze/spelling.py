@@ -18,6 +18,7 @@ from importlib import resources
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from tunesmith.analyze.content import CODE
 from tunesmith.types import Example
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ COMMON_FREQUENCY = 20_000_000
 LEAST_LETTERS_FOR_TWO = 8
 """From this many letters two letters may be wrong, below only one."""
 
-_CODE = re.compile(r"```.*?(?:```|$)|`[^`]*`", re.DOTALL)
 _NOT_PROSE = re.compile(r"://|www\.|[@\d_/\\<>]|\w\.\w")  # within a token between spaces
 _WORD = re.compile(r"(?<![\w'’-])[A-Za-z]+(?:['’][A-Za-z]+)?(?![\w])|(?<=-)[a-z]+(?![\w])")
 _AMERICAN = tuple(
@@ -109,7 +109,7 @@ def _all_words(text: str) -> list[str]:
 
 def _prose_words(text: str) -> Iterable[str]:
     """Lower-case words that could be misspelt: no code, addresses, words with digits, and no capitals."""
-    prose = re.sub(r"\S+", _blank_unless_prose, _CODE.sub(" ", text))
+    prose = re.sub(r"\S+", _blank_unless_prose, CODE.sub(" ", text))
     for match in _WORD.finditer(prose):
         word = match.group()
         if len(word) >= LEAST_LETTERS and word.islower():  # a capital anywhere: a name, an acronym, or code

@@ -35,8 +35,8 @@ def off_topic(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContex
 
 
 def unlike_reference(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext) -> str | None:
-    """Wrong for a reason that no other group names; asked last, of answers in no other group."""
-    if context.right_rule.is_right(answer):
+    """Wrong for a reason that no other group names; asked last, of answers in no other group. To decline in other words is right."""
+    if context.right_rule.is_right(answer) or (declines(answer.completion, context) and declines(asked.reference, context)):
         return None
     rule = context.right_rule
     return f"{metric_of(rule.metric).title} {answer.scores[rule.metric]:.2f}, and no other group says why (right: {rule.words})"

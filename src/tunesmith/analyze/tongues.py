@@ -64,8 +64,10 @@ def misspelt(asked: EvaluationRecord, answer: ModelAnswer, context: GroupContext
 
 
 def language_in_training(example: Example, context: GroupContext) -> str | None:
-    """A training answer in a language that hardly any other is in."""
-    found = identify(example.reference)
-    if found is None or not context.knowledge.languages or found in context.knowledge.languages:
+    """A training answer in a language that neither its prompt nor hardly any other answer is in, and that the prompt does not name."""
+    found, asked = identify(example.reference), identify(example.prompt)
+    if found is None or asked is None or asked == found or not context.knowledge.languages or found in context.knowledge.languages:
         return None
-    return f"the answer is {LANGUAGES[found]}"
+    if LANGUAGES[found].casefold() in example.prompt.casefold():
+        return None
+    return f"the answer is {LANGUAGES[found]}, its prompt {LANGUAGES[asked]}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tunesmith.chat.calls import Call, Outcome, Usage
-from tunesmith.files import read_json_lines
+from tunesmith.files import cut_torn_line, read_json_lines
 
 
 class Ledger:
@@ -24,7 +24,7 @@ class Ledger:
         self._known: dict[str, Outcome] = {}
         self.spent_before = Usage()
         if file.exists():
-            _cut_torn_line(file)
+            cut_torn_line(file)
             for record in read_json_lines(file):
                 outcome = _outcome(record)
                 self.spent_before += outcome.usage
@@ -64,13 +64,3 @@ class Ledger:
 def _outcome(record: dict[str, Any]) -> Outcome:
     usage = Usage(prompt_tokens=record["prompt_tokens"], completion_tokens=record["completion_tokens"], is_estimated=record["is_estimated"])
     return Outcome(text=record["text"], error=record["error"], usage=usage)
-
-
-def _cut_torn_line(file: Path) -> None:
-    content = file.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with file.open("r+b") as handle:
-            handle.truncate(whole)
-            handle.flush()
-            os.fsync(handle.fileno())

@@ -109,6 +109,7 @@ def baseline(
     tuned one. Say which to take, with quality, time, memory and cost beside each other.
     """
     from tunesmith.config import BaselineConfig, ChatConfig, EvaluateConfig, GenerateConfig, build
+    from tunesmith.evaluate.given import text_or_file
 
     generation = build(GenerateConfig, {"max_new_tokens": max_new_tokens}, place="baseline")
     evaluation = {"split": split, "limit": limit, "scorers": tuple(scorer) if scorer else None, "generation": generation}
@@ -125,7 +126,7 @@ def baseline(
     }
     settings = {
         "evaluation": build(EvaluateConfig, evaluation, place="baseline"),
-        "instructions": _text(instructions),
+        "instructions": text_or_file(instructions, option="--instructions").strip() if instructions is not None else None,
         "shots": shots,
         "pick_shots": pick_shots,
         "passages": passages,
@@ -166,13 +167,6 @@ def baseline(
         suggest(["train", str(target), "--model", model or ""])
 
 
-def _text(given: str | None) -> str | None:
-    """The text itself, or that of a file."""
-    if given is None or "\n" in given or len(given) > 255 or not Path(given).is_file():
-        return given
-    return Path(given).read_text(encoding="utf-8-sig").strip()
-
-
 def _table(report: BaselineReport) -> list[str]:
     metric = report.metric
     form = f"{{:.{metric.decimals}f}}"
@@ -197,6 +191,6 @@ command = verb(
     "tunesmith baseline runs/faq",
     "tunesmith baseline prepared/faq --model smollm2-135m-instruct --instructions prompt.txt --limit 50",
     "tunesmith baseline runs/faq --documents docs/ --endpoint http://localhost:11434/v1 --endpoint-model llama3.1:70b",
-    "tunesmith baseline runs/faq --endpoint https://api.example.com/v1 --endpoint-model large --price-prompt 2 --price-completion 8 \\",
-    "    --machine-hourly 0.1 --requests-a-month 50000",
+    "tunesmith baseline runs/faq --endpoint https://api.example.com/v1 --endpoint-model large --price-prompt 2 --price-completion 8",
+    "tunesmith baseline runs/faq --machine-hourly 0.1 --requests-a-month 50000",
 )

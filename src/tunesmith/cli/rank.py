@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def rank(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILES...", help="Files of votes, or runs, whose votes are meant.", show_default=False)
+        list[Path], typer.Argument(metavar="FILES...", help="Files of votes, or runs: votes of people and judges.", show_default=False)
     ],
     kind: Annotated[Literal["human", "judge", "metric"] | None, typer.Option(help="Use votes of this kind alone. [default: all]")] = None,
     by_metric: Annotated[
@@ -67,22 +67,24 @@ def _gather(paths: Sequence[Path], by_metric: str | None) -> list[Vote]:
 
     runs = [path for path in paths if is_run(path)]
     if by_metric is None:
-        return read_votes([_votes_of(path) if path in runs else path for path in paths], say=say)
+        return read_votes([file for path in paths for file in (_votes_of(path) if path in runs else [path])], say=say)
     if not runs:
         raise ConfigError("--by-metric", "no run is named", expected="runs that were evaluated", remedy="name runs/… directories")
     votes = read_votes([path for path in paths if path not in runs], say=say)
     return [*votes, *metric_votes(load_contestants(runs), by_metric)]
 
 
-def _votes_of(path: Path) -> Path:
+def _votes_of(path: Path) -> list[Path]:
+    """Of people and of judges."""
     from tunesmith.errors import RunError
     from tunesmith.runs import open_run
 
-    file = open_run(path).votes_file
-    if not file.is_file():
-        remedy = f"vote with `tunesmith rate {path}`, or compare evaluations with --by-metric"
-        raise RunError(str(path), "nobody has voted on this run's answers", expected=f"votes in {file.name}", remedy=remedy)
-    return file
+    run = open_run(path)
+    files = [file for file in (run.votes_file, run.judge_votes_file) if file.is_file()]
+    if not files:
+        remedy = f"vote with `tunesmith rate {path}`, have it judged with `tunesmith judge`, or compare evaluations with --by-metric"
+        raise RunError(str(path), "nobody has voted on this run's answers", expected=f"votes in {run.votes_file.name}", remedy=remedy)
+    return files
 
 
 def _write_page(html: Path, ranking: Ranking, files: Sequence[Path]) -> None:

@@ -125,7 +125,10 @@ def _reader(choices: str) -> Callable[[], str | None]:
 
         def press() -> str | None:
             say(f"[{choices}, s(kip), u(ndo), q(uit)]")
-            return typer.getchar()
+            try:
+                return typer.getchar()
+            except EOFError:  # Ctrl-D
+                return None
 
         return press
     return lambda: sys.stdin.readline() or None

@@ -14,7 +14,7 @@ import typer
 from tunesmith.cli.command import verb_with_subverbs
 from tunesmith.cli.options import RUNS_DIR, Json, Run
 from tunesmith.cli.progress import waiting
-from tunesmith.cli.terminal import is_terminal, print_json, print_wrapped, say, suggest, table
+from tunesmith.cli.terminal import harmless, is_terminal, print_json, print_wrapped, say, suggest, table
 from tunesmith.errors import RunError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def lineage(
     if as_json:
         print_json({"runs_dir": str(runs_dir), "rounds": [dataclasses.asdict(one) for one in rounds]})
     elif rounds:
-        print("\n".join(lineage_lines(rounds)))
+        print("\n".join(harmless(line) for line in lineage_lines(rounds)))
     else:
         say(f"no runs in {runs_dir}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -69,6 +69,16 @@ def sweep(
         int | None,
         typer.Option(metavar="N", help="Trials at a time; each has its share of the cores. [default: 1]", rich_help_panel=TRIALS),
     ] = None,
+    on: Annotated[
+        Literal["processes", "ray"] | None,
+        typer.Option(help="Run trials in processes here, or as Ray tasks. [default: processes]", rich_help_panel=TRIALS),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of a cluster that shares this directory. [default: this machine]", rich_help_panel=TRIALS),
+    ] = None,
+    cores: Annotated[int | None, typer.Option(metavar="N", help="With Ray: of each trial. [default: 1]", rich_help_panel=TRIALS)] = None,
+    gpus: Annotated[float | None, typer.Option(metavar="X", help="With Ray: of each trial. [default: 0]", rich_help_panel=TRIALS)] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="SWEEP", help="Go on with a sweep that was stopped, with its own settings.", rich_help_panel=TRIALS),
@@ -82,15 +92,21 @@ def sweep(
     """
     if processes is not None and processes < 1:
         raise ConfigError("--processes", str(processes), expected="1 or more", remedy="correct it")
+    if on != "ray" and (ray_address or cores or gpus):
+        raise ConfigError(
+            "sweep", "--ray-address, --cores or --gpus without --on ray", expected="--on ray", remedy="add it, or leave them out"
+        )
     if resume:
         opened = _open(resume, context)
     else:
         values = {"models": model, "sizes": sizes, "vary": vary, "fixed": fixed, "max_new_tokens": max_new_tokens, "limit": limit}
         opened = _create(data, out, values)
     with waiting("loading torch and transformers"):
+        from tunesmith.sweep.on_ray import RayCluster
         from tunesmith.sweep.sweep import run_sweep
+    cluster = RayCluster(address=ray_address, cores=cores or 1, gpus=gpus or 0.0) if on == "ray" else None
     try:
-        report = run_sweep(opened, processes=processes or 1, retry=retry, say=say)
+        report = run_sweep(opened, processes=processes or 1, cluster=cluster, retry=retry, say=say)
     except KeyboardInterrupt:
         suggest(["sweep", "--resume", opened.path])
         raise
@@ -107,10 +123,12 @@ def sweep(
 def _open(path: Path, context: typer.Context) -> SweepDirectory:
     from tunesmith.sweep.directory import SweepDirectory
 
-    allowed = {"resume", "retry", "processes", "as_json"}
+    allowed = {"resume", "retry", "processes", "on", "ray_address", "cores", "gpus", "as_json"}
     if others := [key for key, value in context.params.items() if value and key not in allowed]:
         found = f"{', '.join(others)} beside it"
-        raise ConfigError("sweep --resume", found, expected="--resume, with --processes or --retry at most", remedy="leave the others out")
+        raise ConfigError(
+            "sweep --resume", found, expected="--resume, with --retry and where to run at most", remedy="leave the others out"
+        )
     return SweepDirectory.open(path)
 
 
@@ -144,14 +162,17 @@ def _numbers(text: str | None) -> tuple[float, ...]:
 
 def _pairs(option: str, given: Sequence[str] | None) -> list[tuple[str, str]]:
     """`KEY=VALUE` apart; the keys as `TrainConfig` has them."""
-    pairs = []
+    pairs: dict[str, str] = {}
     for text in given or ():
         key, sign, value = text.partition("=")
         if not sign or not value:
             raise ConfigError(option, repr(text), expected="KEY=VALUE, such as learning-rate=1e-3", remedy="correct it")
         key = key.strip().removeprefix("--").replace("-", "_")
-        pairs.append((f"lora.{key.removeprefix('lora_')}" if key.startswith("lora_") else key, value))
-    return pairs
+        key = f"lora.{key.removeprefix('lora_')}" if key.startswith("lora_") else key
+        if key in pairs:
+            raise ConfigError(option, f"{text!r} after {key}={pairs[key]}", expected="each key once", remedy="join the values with commas")
+        pairs[key] = value
+    return list(pairs.items())
 
 
 def _value(text: str) -> Any:
@@ -186,4 +207,5 @@ command = verb(
     "tunesmith sweep prepared/faq --model smollm2-135m-instruct --model gemma3-270m --set epochs=2 --out sweeps/models",
     "tunesmith sweep prepared/faq --model smollm2-135m-instruct --vary learning-rate=2e-4,1e-3 --vary lora-rank=8,32 --out sweeps/rates",
     "tunesmith sweep --resume sweeps/rates --processes 2",
+    "tunesmith sweep --resume sweeps/rates --on ray --ray-address auto --cores 4",
 )

@@ -19,7 +19,7 @@ import numpy as np
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import DataError
-from tunesmith.evaluate import labels, statistics
+from tunesmith.evaluate import labels, power, statistics
 from tunesmith.evaluate.labels import LabelAnswers, label_answers
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.scorers import BALANCED_ACCURACY, LOSS, MACRO_F1, METRICS, WEIGHTED, Metric, metric_of
@@ -82,6 +82,13 @@ class Answered(NamedTuple):
     record: EvaluationRecord
     base: ModelAnswer
     tuned: ModelAnswer
+
+
+class Reach(NamedTuple):
+    """What so many examples can tell, and how many would do; None where that is undefined."""
+
+    detectable_difference: float | None
+    examples_needed: int | None
 
 
 class Pairs(NamedTuple):
@@ -208,7 +215,7 @@ def _compare(metric: Metric, pairs: Pairs, config: EvaluateConfig, alpha: float)
     count, total = len(differences), math.fsum(weights)
     difference = statistics.estimate(differences, weights)
     deviation = statistics.paired_deviation(differences, weights)
-    spread = statistics.binary_deviation(differences) if metric.binary else deviation
+    reach = _reach_of_changes(differences, alpha) if metric.binary else _reach_of_mean(deviation, difference, count, alpha)
     return Comparison(
         metric=metric,
         num_examples=count,
@@ -221,16 +228,30 @@ def _compare(metric: Metric, pairs: Pairs, config: EvaluateConfig, alpha: float)
         p_adjusted=1.0,
         effect_size=difference / deviation if deviation else None,
         deviation=deviation,
-        detectable_difference=statistics.detectable_difference(spread, count, alpha=alpha) if spread else None,
-        examples_needed=statistics.examples_needed(spread, difference, alpha=alpha) if spread else None,
+        **reach._asdict(),
         verdict="cannot tell",
         sentence="",
     )
 
 
+def _reach_of_mean(deviation: float | None, difference: float, count: int, alpha: float) -> Reach:
+    if not deviation:
+        return Reach(None, None)
+    detectable = statistics.detectable_difference(deviation, count, alpha=alpha)
+    return Reach(detectable, statistics.examples_needed(deviation, difference, alpha=alpha))
+
+
+def _reach_of_changes(differences: Floats, alpha: float) -> Reach:
+    """Of the exact McNemar test, with one example gained and one lost more, as in the interval: nothing seen is no proof of nothing."""
+    total = len(differences) + 2
+    gained, lost = (int((differences > 0).sum()) + 1) / total, (int((differences < 0).sum()) + 1) / total
+    detectable = power.mcnemar_detectable_difference(len(differences), changed=gained + lost, alpha=alpha)
+    return Reach(detectable, power.mcnemar_examples_needed(gained=gained, lost=lost, alpha=alpha))
+
+
 def _compare_labels(metric: Metric, figure: labels.Figure, answers: LabelAnswers, config: EvaluateConfig, alpha: float) -> Comparison:
     found = labels.compare_labels(answers, figure, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed)
-    count, difference, deviation = len(answers.truth), found.tuned - found.base, found.deviation
+    count, difference = len(answers.truth), found.tuned - found.base
     return Comparison(
         metric=metric,
         num_examples=count,
@@ -243,8 +264,7 @@ def _compare_labels(metric: Metric, figure: labels.Figure, answers: LabelAnswers
         p_adjusted=1.0,
         effect_size=None,
         deviation=None,
-        detectable_difference=statistics.detectable_difference(deviation, count, alpha=alpha) if deviation else None,
-        examples_needed=statistics.examples_needed(deviation, difference, alpha=alpha) if deviation else None,
+        **_reach_of_mean(found.deviation, difference, count, alpha)._asdict(),
         verdict="cannot tell",
         sentence="",
     )

@@ -7,22 +7,18 @@
 from __future__ import annotations
 
 import gc
-import json
-import shutil
 from collections.abc import Callable, Sequence
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.data.prepared import load_data_of
 from tunesmith.engine.loading import dtype_name
-from tunesmith.errors import RunError
 from tunesmith.evaluate.answering import OnProgress, answer_examples, make_records, render_examples, try_scorers
-from tunesmith.evaluate.markdown import render_markdown
-from tunesmith.evaluate.page import render_html
 from tunesmith.evaluate.records import EvaluationRecord, write_records
 from tunesmith.evaluate.report import EvaluationReport, build_report
+from tunesmith.evaluate.run_page import write_pages
 from tunesmith.evaluate.sampling import choose_examples
 from tunesmith.evaluate.scorers import resolve_scorers
-from tunesmith.files import write_json, write_text
+from tunesmith.files import write_json
 from tunesmith.runs import RunDirectory
 from tunesmith.tuned import open_base, open_tuned
 
@@ -79,23 +75,10 @@ def evaluate_run(
 def _write(run: RunDirectory, report: EvaluationReport, records: Sequence[EvaluationRecord]) -> None:
     """Replace an earlier evaluation; an analysis of the earlier answers goes with it."""
     run.evaluation_dir.mkdir(exist_ok=True)
-    shutil.rmtree(run.analysis_dir, ignore_errors=True)
+    run.forget_analysis()
     write_records(run.evaluation_records_file, records)
-    write_text(run.html_report_file, render_html(report, records, run.metrics()))
-    write_text(run.markdown_report_file, render_markdown(report))
     write_json(run.evaluation_report_file, report.to_json())
-
-
-def read_report(run: RunDirectory) -> EvaluationReport:
-    """The report of a run's latest evaluation.
-
-    Raises:
-        RunError: the run has not been evaluated.
-    """
-    if not run.evaluation_report_file.is_file():
-        remedy = f"run `tunesmith evaluate {run.path}` first"
-        raise RunError(str(run.path), "the run has not been evaluated", expected="evaluation records", remedy=remedy)
-    return EvaluationReport.from_json(json.loads(run.evaluation_report_file.read_text(encoding="utf-8")))
+    write_pages(run)
 
 
 def _ignore(*_: object) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.evaluate import wording
 from tunesmith.evaluate.charts import forest_chart, learning_rate_chart, loss_chart
@@ -23,6 +23,9 @@ from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.report import EvaluationReport
 from tunesmith.evaluate.scorers import metric_of
 from tunesmith.pages import environment
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 MOST_SHOWN = 60
 """Answers shown of each kind; the page stays under a few megabytes, and `records.jsonl` has them all."""
@@ -83,6 +86,9 @@ def render_html(
     records: Sequence[EvaluationRecord],
     metrics: Sequence[Mapping[str, Any]],
     analysis: Mapping[str, Any] | None = None,
+    *,
+    judgements: Sequence[Mapping[str, Any]] = (),
+    benchmarks: Markup | None = None,
 ) -> str:
     """The whole page.
 
@@ -91,6 +97,8 @@ def render_html(
         records: for the answers side by side.
         metrics: lines of the run's `metrics.jsonl`; may be empty.
         analysis: the document `analysis.json` (`Analysis.to_json()`), or None where the run was not analysed.
+        judgements: each with `lines` for people, as `judging.judgement.read_judgements` has them.
+        benchmarks: a section of the page, from `benchmarks.page.render_section`.
     """
     from markupsafe import Markup
 
@@ -101,6 +109,8 @@ def render_html(
         charts={name: Markup(chart) if chart else None for name, chart in charts.items()},  # noqa: S704 (drawn from numbers)
         sections=_sections(report, records),
         analysis=analysis,
+        judgements=judgements,
+        benchmarks=benchmarks,
     )
     return page
 

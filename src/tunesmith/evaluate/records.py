@@ -21,6 +21,9 @@ from tunesmith.errors import RunError
 from tunesmith.files import read_json_lines, write_json_lines
 from tunesmith.types import FinishReason, Message
 
+ANSWERS = "answers.jsonl"
+"""Name of the records of a model that was asked outside a run, beside what was made of them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelAnswer:

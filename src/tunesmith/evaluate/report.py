@@ -9,6 +9,7 @@ The page for people is made from it by `tunesmith.evaluate.page`.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.scorers import LOSS
 from tunesmith.evaluate.wording import bracketed, counted, p_text, share, signed
 from tunesmith.evaluate.words import num_words
+from tunesmith.runs import RunDirectory
 from tunesmith.types import FinishReason
 
 SCHEMA_VERSION = 2
@@ -164,6 +166,18 @@ def build_report(
         base=_shape([record.base for record in answered]),
         tuned=_shape([record.tuned for record in answered]),
     )
+
+
+def read_report(run: RunDirectory) -> EvaluationReport:
+    """The report of a run's latest evaluation.
+
+    Raises:
+        RunError: the run has not been evaluated.
+    """
+    if not run.evaluation_report_file.is_file():
+        remedy = f"run `tunesmith evaluate {run.path}` first"
+        raise RunError(str(run.path), "the run has not been evaluated", expected="evaluation records", remedy=remedy)
+    return EvaluationReport.from_json(json.loads(run.evaluation_report_file.read_text(encoding="utf-8")))
 
 
 def _shape(answers: Sequence[ModelAnswer]) -> AnswerShape:

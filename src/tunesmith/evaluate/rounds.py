@@ -83,6 +83,7 @@ class _Known:
     train: Mapping[str, str]
     """Normalised prompt to id of the example."""
     ids: frozenset[str]
+    """Of all training examples; several may have one prompt."""
     test: frozenset[str]
     note: str | None
 
@@ -115,7 +116,8 @@ def _read(run: RunDirectory) -> _Known:
         )
     train = {normalise_prompt(example.prompt or example.text or ""): example.id for example in data.train}
     test = frozenset(example.id for example in data.test)
-    return _Known(run=run, record=record, train=train, ids=frozenset(train.values()), test=test, note=None)
+    ids = frozenset(example.id for example in data.train)
+    return _Known(run=run, record=record, train=train, ids=ids, test=test, note=None)
 
 
 def _previous(one: _Known, earlier: Sequence[_Known]) -> _Known | None:
@@ -134,7 +136,7 @@ def _previous(one: _Known, earlier: Sequence[_Known]) -> _Known | None:
 
 def _round(one: _Known, previous: _Known | None) -> Round:
     report = _json(one.run.evaluation_report_file)
-    analysis = _json(one.run.analysis_dir / "analysis.json")
+    analysis = _json(one.run.analysis_file)
     return Round(
         run=one.run.name,
         path=str(one.run.path),

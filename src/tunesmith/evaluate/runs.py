@@ -17,10 +17,9 @@ from typing import Any
 from tunesmith.config import EvaluateConfig
 from tunesmith.errors import RunError
 from tunesmith.evaluate.comparison import Comparison, compare_on, judge_together
-from tunesmith.evaluate.evaluate import read_report
 from tunesmith.evaluate.flips import RightRule
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer, read_records
-from tunesmith.evaluate.report import EvaluationReport
+from tunesmith.evaluate.report import EvaluationReport, read_report
 from tunesmith.evaluate.scorers import LOSS, Metric
 from tunesmith.runs import RunDirectory
 
@@ -45,7 +44,7 @@ class RunsComparison:
     num_left_out: int
     """Held-out examples that not all runs have; 0 unless only shared ones were asked for."""
     means: Mapping[str, Mapping[str, float]]
-    """Run (and `base`, of the first run) to metric to mean."""
+    """Run (and `base`, of the first run) to metric to mean, over the examples that have the metric for all of them."""
     titles: Mapping[str, str]
     """Metric to title."""
     others: tuple[AgainstFirst, ...]
@@ -85,15 +84,15 @@ def compare_runs(runs: Sequence[RunDirectory], config: EvaluateConfig, *, only_s
     ids, num_left_out = _shared_ids(records, only_shared)
     first = runs[0].name
     notes: list[str] = []
-    metrics = _metrics(reports, records, ids, notes)
     combined = [_combined(records, one) for one in ids]
+    metrics = _metrics(reports, combined, notes)
     compared = _compared(metrics, combined, first, [name for name in reports if name != first], config)
     rule = reports[first].flips.rule
     return RunsComparison(
         first=first,
         num_examples=len(ids),
         num_left_out=num_left_out,
-        means={label: {metric.name: _mean(metric, combined, label) for metric in metrics} for label in ("base", *reports)},
+        means=_means(metrics, combined, ("base", *reports)),
         titles={metric.name: metric.title for metric in metrics},
         others=tuple(_against_first(name, comparisons, combined, first, rule) for name, comparisons in compared.items()),
         notes=tuple(notes),
@@ -104,7 +103,7 @@ def _shared_ids(records: Mapping[str, Records], only_shared: bool) -> tuple[list
     """Ids in the order of the first run, and how many examples not all runs have.
 
     Raises:
-        RunError: the examples differ, or the same one has other answers.
+        RunError: the examples differ, or none is shared.
     """
     names = list(records)
     first = records[names[0]]
@@ -120,15 +119,23 @@ def _shared_ids(records: Mapping[str, Records], only_shared: bool) -> tuple[list
     return shared, len(set().union(*records.values())) - len(shared)
 
 
-def _metrics(reports: Mapping[str, EvaluationReport], records: Mapping[str, Records], ids: Sequence[str], notes: list[str]) -> list[Metric]:
-    """Headline metrics that all runs have; the loss only where all cut the answers into the same tokens."""
+def _metrics(reports: Mapping[str, EvaluationReport], combined: Sequence[EvaluationRecord], notes: list[str]) -> list[Metric]:
+    """Headline metrics that all runs have, on the same example at least once; the loss only over the same tokens."""
     shared = set.intersection(*({c.metric.name for c in report.headline} for report in reports.values()))
     metrics = [c.metric for c in next(iter(reports.values())).headline if c.metric.name in shared]
-    tokens = [[run[one].tuned.num_supervised for one in ids] for run in records.values()]
-    if any(other != tokens[0] for other in tokens):
+    if any(len({record.answer(name).num_supervised for name in reports}) > 1 for record in combined):
         notes.append("the loss is not compared: the models cut the answers into different tokens")
         metrics = [metric for metric in metrics if metric.name != LOSS.name]
-    return metrics
+    nowhere = [metric for metric in metrics if not _with_metric(metric, combined)]
+    notes += [f"{metric.title} is not compared: no example has a score of it in all runs" for metric in nowhere]
+    return [metric for metric in metrics if metric not in nowhere]
+
+
+def _with_metric(metric: Metric, combined: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Those whose answers all have it, so that means beside each other are of the same examples."""
+    if metric.name == LOSS.name:
+        return list(combined)
+    return [record for record in combined if all(metric.name in answer.scores for answer in record.answers.values())]
 
 
 def _combined(records: Mapping[str, Records], one: str) -> EvaluationRecord:
@@ -147,18 +154,24 @@ def _compared(
     return {other: judged[place * len(metrics) : (place + 1) * len(metrics)] for place, other in enumerate(others)}
 
 
-def _mean(metric: Metric, combined: Sequence[EvaluationRecord], label: str) -> float:
-    answers = [record.answer(label) for record in combined]
+def _means(metrics: Sequence[Metric], combined: Sequence[EvaluationRecord], labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    having = {metric: _with_metric(metric, combined) for metric in metrics}
+    return {label: {metric.name: _mean(metric, [one.answer(label) for one in having[metric]]) for metric in metrics} for label in labels}
+
+
+def _mean(metric: Metric, answers: Sequence[ModelAnswer]) -> float:
     if metric.name == LOSS.name:
         return sum(answer.loss_total for answer in answers) / sum(answer.num_supervised for answer in answers)
-    return fmean(answer.scores[metric.name] for answer in answers if metric.name in answer.scores)
+    return fmean(answer.scores[metric.name] for answer in answers)
 
 
 def _against_first(
     name: str, comparisons: tuple[Comparison, ...], combined: Sequence[EvaluationRecord], first: str, rule: RightRule
 ) -> AgainstFirst:
-    before = {record.id: rule.is_right(record.answer(first)) for record in combined if record.is_answered}
-    after = {record.id: rule.is_right(record.answer(name)) for record in combined if record.is_answered}
+    answers = {record.id: (record.answer(first), record.answer(name)) for record in combined}
+    known = {one: pair for one, pair in answers.items() if all(rule.metric in answer.scores for answer in pair)}
+    before = {one: rule.is_right(pair[0]) for one, pair in known.items()}
+    after = {one: rule.is_right(pair[1]) for one, pair in known.items()}
     return AgainstFirst(
         run=name,
         comparisons=comparisons,

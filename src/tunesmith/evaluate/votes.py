@@ -11,22 +11,20 @@ Files with evalica's columns `left,right,winner` (CSV or JSON Lines) are read as
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import hashlib
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from filelock import FileLock
-
 from tunesmith.errors import DataError
-from tunesmith.files import sync_directory
+from tunesmith.files import append_json_lines, is_json_object
 
 Winner = Literal["left", "right", "tie"]
 Kind = Literal["human", "judge", "metric"]
@@ -99,37 +97,10 @@ def append_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
     Raises:
         DataError: what is there does not start like JSON Lines.
     """
-    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode("utf-8", "surrogatepass")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_name(f".{file.name}.lock")), file.open("a+b") as handle:
-        end = _end_of_whole_lines(handle, file)
-        handle.truncate(end)
-        handle.seek(end)
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    sync_directory(file.parent)
-
-
-def _end_of_whole_lines(handle: Any, file: Path) -> int:
-    """Where to go on: after the last line, which gets its newline where only that is missing, or before a torn one."""
-    handle.seek(0)
-    content: bytes = handle.read()
-    if content.strip() and not content.lstrip().startswith(b"{"):
+    if file.is_file() and (content := file.read_bytes().removeprefix(codecs.BOM_UTF8).lstrip()) and not content.startswith(b"{"):
         remedy = "name another file for new votes; `tunesmith rank` reads both together"
         raise DataError(str(file), "the file does not hold JSON Lines", expected="a JSON object a line, or no file", remedy=remedy)
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content) and _is_object(content[whole:]):
-        handle.write(b"\n")
-        return len(content) + 1
-    return whole
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        return False
+    append_json_lines(file, records)
 
 
 def read_votes(paths: Iterable[Path], *, say: Say | None = None) -> list[Vote]:
@@ -182,8 +153,8 @@ def read_lines(path: Path, say: Say | None = None) -> Iterator[tuple[str, Mappin
     Raises:
         DataError: any other line is no JSON object.
     """
-    *lines, last = path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if last.strip() and not _is_object(last):
+    *lines, last = path.read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
+    if last.strip() and not is_json_object(last):
         (say or (lambda _: None))(f"{path.name}: the last line was cut short while it was written, and is left out")
     elif last.strip():
         lines.append(last)
@@ -193,7 +164,7 @@ def read_lines(path: Path, say: Say | None = None) -> Iterator[tuple[str, Mappin
 
 
 def _object(line: bytes, place: str) -> Mapping[str, Any]:
-    if not _is_object(line):
+    if not is_json_object(line):
         raise DataError(place, "not a JSON object", expected="one object a line", remedy="correct the line, or take it out")
     decoded: Mapping[str, Any] = json.loads(line)
     return decoded

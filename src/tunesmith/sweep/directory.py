@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from tunesmith.config import SweepConfig, build
 from tunesmith.data.prepared import PreparedData, load_prepared
 from tunesmith.data.subset import write_subset
 from tunesmith.errors import RunError
-from tunesmith.files import atomic_directory, read_json_lines, write_json
+from tunesmith.files import append_json_lines, atomic_directory, read_json_lines, write_json
 from tunesmith.runs import provenance
 from tunesmith.sweep.plan import Trial, plan_trials
 
@@ -135,11 +134,7 @@ class SweepDirectory:
 
     def append_end(self, end: TrialEnd) -> None:
         """On the disk before it returns; several processes may append."""
-        line = json.dumps(dataclasses.asdict(end), ensure_ascii=False) + "\n"
-        with (self.path / "trials.jsonl").open("a", encoding="utf-8", newline="\n") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append_json_lines(self.path / "trials.jsonl", [dataclasses.asdict(end)])
 
     def ends(self) -> dict[str, TrialEnd]:
         """By trial, the last end of each."""

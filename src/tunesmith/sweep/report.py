@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.prepared import load_prepared
-from tunesmith.evaluate.evaluate import read_report
 from tunesmith.evaluate.records import EvaluationRecord, read_records
-from tunesmith.evaluate.report import EvaluationReport
+from tunesmith.evaluate.report import EvaluationReport, read_report
 from tunesmith.evaluate.scorers import LOSS, Metric
 from tunesmith.evaluate.wording import signed
 from tunesmith.runs import RunDirectory, open_run

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.columns import recognise
@@ -17,6 +17,7 @@ from tunesmith.data.importers.seeds import IMPORTER as SEED_TASKS
 from tunesmith.data.prepared import PreparedData, load_prepared
 from tunesmith.data.sources import Source, open_sources
 from tunesmith.errors import ConfigError, DataError, RunError
+from tunesmith.evaluate.records import ANSWERS, read_records
 from tunesmith.runs import is_run, open_run
 from tunesmith.synthesize.recipes.errors import FailedGroup
 from tunesmith.types import Example, Row
@@ -102,7 +103,7 @@ def read_failures(run_directory: str | Path, names: Sequence[str]) -> tuple[tupl
         RunError: the run was not analysed, or the analysis is of files that are not prepared.
         ConfigError: there is no such group.
     """
-    place, file, data = _analysis_of(Path(run_directory))
+    place, file, answers, data = _analysis_of(Path(run_directory))
     if not file.is_file():
         remedy = f"run `tunesmith analyze {place}` first"
         raise RunError(str(place), "it was not analysed", expected="an analysis", remedy=remedy)
@@ -110,27 +111,33 @@ def read_failures(run_directory: str | Path, names: Sequence[str]) -> tuple[tupl
     if (data := data or document.get("data")) is None:
         remedy = "prepare the files with `tunesmith prepare`, and analyze that with --model"
         raise RunError(str(place), "it is about files, not about a prepared data set", expected="prepared data", remedy=remedy)
-    groups = [group for group in document["groups"] if group["shown"]]
+    groups = [group for group in document["groups"] if group["members"]]
     known = [group["name"] for group in groups]
     unknown = [name for name in names if name not in known]
     if unknown or not groups:
         found = f"there is no error group {unknown[0]!r} with failures" if unknown else "the analysis shows no failures"
         raise ConfigError(str(place), found, expected=f"one of {', '.join(known) or 'some'}", remedy="correct --groups")
+    asked = {record.id: (record.prompt, record.reference) for record in read_records(answers)}
     failed = tuple(
-        FailedGroup(
-            title=group["title"],
-            remedy=group["remedy"],
-            failures=tuple((shown["prompt"], shown["reference"]) for shown in group["shown"]),
-        )
+        FailedGroup(title=group["title"], remedy=group["remedy"], failures=tuple(asked[one] for one in group["members"]))
         for group in groups
         if not names or group["name"] in names
     )
     return failed, load_prepared(data)
 
 
-def _analysis_of(directory: Path) -> tuple[Path, Path, str | None]:
-    """The directory, its `analysis.json`, and the data of a run."""
+class _Analysed(NamedTuple):
+    """Where an analysis is, and what it is about."""
+
+    place: Path
+    file: Path
+    answers: Path
+    data: str | None
+
+
+def _analysis_of(directory: Path) -> _Analysed:
+    """Of a run, or of a model before any training."""
     if not is_run(directory) and (directory / "analysis.json").is_file():
-        return directory, directory / "analysis.json", None
+        return _Analysed(directory, directory / "analysis.json", directory / ANSWERS, None)
     run = open_run(directory)
-    return run.path, run.analysis_dir / "analysis.json", str(run.record()["config"]["data"])
+    return _Analysed(run.path, run.analysis_file, run.evaluation_records_file, str(run.record()["config"]["data"]))

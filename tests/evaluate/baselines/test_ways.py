@@ -73,3 +73,10 @@ def test_what_is_too_long_loses_its_earliest_turns_then_the_end_of_its_passages(
     assert texts(cut)[1:] == texts(ASKED)
     assert long.messages[0].content.startswith(cut.messages[0].content)
     assert fit_into([ASKED], lambda one: False) == (ASKED,)  # the question itself is not for this to cut
+
+
+def test_the_nearest_shot_is_the_passage_found_where_two_come_from_one_source() -> None:
+    asked = [("Where can I change the password?", "In Settings."), ("What does it cost?", "Nothing.")]
+    train = [example(question, answer, "guide.md:2") for question, answer in asked]
+    shots = shots_for([ASKED], train, 1, nearest=Shelf.of(passages_of(train), "bm25"), seed=0)
+    assert shots == [[train[0]]]

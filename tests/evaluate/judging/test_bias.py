@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import cohen_kappa_score
+from statsmodels.stats.inter_rater import cohens_kappa
 
 from tunesmith.config import JudgeConfig
-from tunesmith.evaluate.judging.agreement import cohen_kappa
 from tunesmith.evaluate.judging.bias import length_bias, position_bias, share_of
 from tunesmith.evaluate.judging.pairwise import Ordered, PairResult, Winner, share_equal
+from tunesmith.evaluate.rating.agreement import kappa
 
 CONFIG = JudgeConfig(num_resamples=100)
 
@@ -89,15 +89,15 @@ def test_no_guess_where_one_side_is_always_longer() -> None:
     assert found.longer_wins.count == 40
 
 
-def test_kappa_is_scikit_learns() -> None:
+def test_kappa_equals_statsmodels() -> None:
     generator = np.random.default_rng(2)
     for _ in range(20):
         one = generator.integers(3, size=40)
         other = np.where(generator.random(40) < 0.6, one, generator.integers(3, size=40))
-        assert cohen_kappa(one, other) == pytest.approx(cohen_kappa_score(one, other))
-    same = np.zeros(5, dtype=np.int64)
-    assert np.isnan(cohen_kappa(same, same))
-    assert np.isnan(cohen_kappa(same[:0], same[:0]))
+        expected = cohens_kappa(np.histogram2d(one, other, bins=(3, 3))[0]).kappa
+        assert kappa(np.array([one, other], dtype=np.float64), "nominal") == pytest.approx(expected)
+    assert np.isnan(kappa(np.zeros((2, 5)), "nominal"))
+    assert np.isnan(kappa(np.zeros((2, 0)), "nominal"))
 
 
 def test_agreement_of_samples() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,10 @@ def test_five_raters_of_an_example_are_not_five_examples() -> None:
     together = win_rates.rate_interval(shares, [str(i // 5) for i in range(150)], confidence=0.95)
     apart = win_rates.rate_interval(shares, [str(i) for i in range(150)], confidence=0.95)
     assert together.high - together.low > 2 * (apart.high - apart.low)
+
+
+def test_votes_on_a_few_examples_know_nothing_of_equal_length() -> None:
+    """Forty raters of one example are one example: resampling it gives the same again, and an interval without width."""
+    votes = [dataclasses.replace(vote, example="the only one") for vote in simulate(40, preference=0.5, bias=1.0, shift=0)]
+    found = duel(votes)
+    assert (found.num_lengths, found.controlled_win_rate, found.controlled_interval) == (40, None, None)

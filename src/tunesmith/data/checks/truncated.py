@@ -39,6 +39,8 @@ MOST_DOUBTFUL = 200_000
 _ENDS = frozenset(".!?…。！？।؟:;*_`~|])}>\"'”’»=/\\$%°™®♪")
 """Sentence ends, closing brackets and quotes, markup and code."""
 _OPEN = frozenset(",([{-–—&+")
+_NAMED_PLUS = re.compile(r"\w+\+{1,2}")
+"""`C++`, `A+`."""
 _SPECIAL = re.compile(
     r"\S+://\S*|www\.\S+|\S+@\S+|[\w-]+(?:\.[\w-]+)+\S*|\S*[/\\_#]\S*|[A-Z][A-Z\d-]+s?|\S*\d\S*|[^\x00-\u024f]+\S*", re.ASCII
 )
@@ -81,7 +83,7 @@ def _without_end(answer: str) -> Cut | None:
     if len(words) < FEWEST_WORDS:
         return None
     last = words[-1]
-    if last[-1] in _OPEN:
+    if last[-1] in _OPEN and not _NAMED_PLUS.fullmatch(last):
         return Cut("after a comma or the like", last)
     if last in _GOING_ON:
         return Cut("after a word that goes on", last)

@@ -78,9 +78,7 @@ def _quality(taken: WayResult, best: WayResult, metric: Metric, against_best: Ma
     comparison = against_best[taken.name]
     difference = signed(comparison.difference, comparison.decimals)
     span = f" {bracketed(comparison.interval, comparison.decimals)}" if comparison.interval else ""
-    return (
-        f"{text}. `{best.name}` scores higher, but not surely ({difference}{span}), and `{taken.name}` is simpler or cheaper."
-    )
+    return f"{text}. `{best.name}` scores higher, but not surely ({difference}{span}), and `{taken.name}` is simpler or cheaper."
 
 
 def _others(

@@ -80,9 +80,9 @@ def shots_for(
     if nearest is None:
         drawn = random.Random(seed).sample(list(train), min(count, len(train)))  # noqa: S311 - a draw, not a secret
         return [drawn for _ in examples]
-    by_source = {example.source: example for example in train}
+    of_passage = dict(zip(nearest.passages, train, strict=True))  # not by source: several may come from one document
     found = nearest.nearest([example.prompt for example in examples], count)
-    return [[by_source[passage.source] for passage in reversed(passages)] for passages in found]
+    return [[of_passage[passage] for passage in reversed(passages)] for passages in found]
 
 
 def fit_into(examples: Sequence[Example], fits: Callable[[Example], bool]) -> tuple[Example, ...]:

@@ -25,7 +25,7 @@ from tunesmith.errors import DataError
 from tunesmith.evaluate.benchmarks.harness import LM, TunesmithLM, evaluate
 from tunesmith.evaluate.benchmarks.records import DocumentRecord, TaskResult, write_task
 from tunesmith.evaluate.benchmarks.tasks import LoadedTask, quiet
-from tunesmith.files import read_json_lines
+from tunesmith.files import cut_torn_line, read_json_lines
 
 CHUNK = {"loglikelihood": 512, "loglikelihood_rolling": 64, "generate_until": 64}
 """Requests answered between two lines: some seconds of a small model on a CPU."""
@@ -87,11 +87,8 @@ def _read_kept(file: Path) -> dict[str, list[Any]]:
     """Lines of an earlier process; a torn last one is cut off, so that the next begins a line of its own."""
     if not file.is_file():
         return {}
-    kept = {line["key"]: line["answers"] for line in read_json_lines(file)}
-    whole = file.read_bytes().rfind(b"\n") + 1
-    if whole < file.stat().st_size:
-        os.truncate(file, whole)
-    return kept
+    cut_torn_line(file)
+    return {line["key"]: line["answers"] for line in read_json_lines(file)}
 
 
 def _key(kind: str, requests: Sequence[Any]) -> str:

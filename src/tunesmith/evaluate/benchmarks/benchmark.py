@@ -6,7 +6,6 @@ OUT/MODEL-…/TASK/                   see `answers`
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,8 +28,9 @@ from tunesmith.evaluate.benchmarks.report import BenchmarkReport, BenchmarkScore
 from tunesmith.evaluate.benchmarks.scores import Outcome, Place, Score, require_same_documents
 from tunesmith.evaluate.benchmarks.sources import find_source
 from tunesmith.evaluate.benchmarks.tasks import LoadedBenchmark, load_benchmark
+from tunesmith.evaluate.run_page import write_pages
 from tunesmith.files import write_json, write_text
-from tunesmith.runs import RunDirectory
+from tunesmith.runs import RunDirectory, is_run
 
 Say = Callable[[str], None]
 OnProgress = Callable[[str, int, int], None]
@@ -193,16 +193,8 @@ def _write(out: Path, report: BenchmarkReport) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "report.html", render_html(report))
     write_json(out / "report.json", report.to_json())
-
-
-def read_benchmarks(run: RunDirectory) -> BenchmarkReport | None:
-    """The report of a run's latest benchmarks; None where there is none.
-
-    Raises:
-        RunError: it is from another version.
-    """
-    file = run.benchmarks_dir / "report.json"
-    return BenchmarkReport.from_json(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+    if is_run(out.parent) and (run := RunDirectory(out.parent)).benchmarks_dir == out and run.evaluation_report_file.is_file():
+        write_pages(run)
 
 
 def _ignore(*_: object) -> None:

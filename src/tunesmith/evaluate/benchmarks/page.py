@@ -37,7 +37,7 @@ def render_section(report: BenchmarkReport) -> Markup:
 def _render(report: BenchmarkReport, template: str) -> Any:
     from markupsafe import Markup
 
-    pages = environment("tunesmith.evaluate")
+    pages = environment("tunesmith.evaluate.benchmarks")
     pages.filters |= {"after_verdict": _after_verdict, "typeset": _typeset}
     words = report.settings["overlap_words"]
     chart = _chart(report.comparisons)

@@ -9,6 +9,7 @@ HellaSwag  acc_norm  1,000 of 10,042      0  0.430 [0.400, 0.461]   0.410 [0.380
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from tunesmith.evaluate.benchmarks.comparison import AVERAGE, TaskComparison
 from tunesmith.evaluate.benchmarks.overlap import Overlap
 from tunesmith.evaluate.benchmarks.scores import Score
 from tunesmith.evaluate.wording import counted
+from tunesmith.runs import RunDirectory
 
 SCHEMA_VERSION = 1
 FOUR_WORDS = "ARC-Challenge, HellaSwag, MMLU, TruthfulQA mc2"
@@ -184,3 +186,13 @@ def overlap_sentence(title: str, overlap: Overlap, words: int) -> str:
 
 def _stand(overlap: Overlap) -> str:
     return "stands" if overlap.num_overlapping == 1 else "stand"
+
+
+def read_benchmarks(run: RunDirectory) -> BenchmarkReport | None:
+    """The report of a run's latest benchmarks; None where there is none.
+
+    Raises:
+        RunError: it is from another version.
+    """
+    file = run.benchmarks_dir / "report.json"
+    return BenchmarkReport.from_json(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None

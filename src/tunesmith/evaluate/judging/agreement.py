@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunesmith.config import JudgeConfig
 from tunesmith.evaluate.judging.pairwise import PairResult, Winner
+from tunesmith.evaluate.rating.agreement import kappa
 from tunesmith.evaluate.statistics import Indices, Interval, interval_of
 from tunesmith.evaluate.votes import Vote
 
@@ -37,30 +37,21 @@ def agreement_with_people(results: Sequence[PairResult], votes: Iterable[Vote], 
     if not pairs:
         return None
     verdicts = [(_counted(result, config), theirs) for result, theirs in pairs]
-    codes = np.array([(CLASSES.index(own), CLASSES.index(theirs)) for own, theirs in verdicts if own], dtype=np.int64).reshape(-1, 2)
+    codes = np.array([(CLASSES.index(own), CLASSES.index(theirs)) for own, theirs in verdicts if own], dtype=np.float64).reshape(-1, 2).T
+    num_pairs = codes.shape[1]
 
     def statistic(chosen: Indices) -> float:
-        return cohen_kappa(codes[chosen, 0], codes[chosen, 1])
+        return kappa(codes[:, chosen], "nominal")
 
-    kappa = statistic(np.arange(len(codes)))
-    ends = interval_of(statistic, len(codes), confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed)
+    value = statistic(np.arange(num_pairs))
+    ends = interval_of(statistic, num_pairs, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed)
     return Agreement(
-        num_pairs=len(codes),
-        num_equal=int((codes[:, 0] == codes[:, 1]).sum()),
-        num_left_out=len(pairs) - len(codes),
-        kappa=None if np.isnan(kappa) else kappa,
+        num_pairs=num_pairs,
+        num_equal=int((codes[0] == codes[1]).sum()),
+        num_left_out=len(pairs) - num_pairs,
+        kappa=None if np.isnan(value) else value,
         interval=ends,
     )
-
-
-def cohen_kappa(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """Agreement beyond chance of two raters' class numbers; NaN where both know one and the same class only.  # both (n,)"""
-    if not len(one):
-        return float("nan")
-    observed = float((one == other).mean())
-    classes = max(int(one.max()), int(other.max())) + 1
-    by_chance = float(np.bincount(one, minlength=classes) @ np.bincount(other, minlength=classes)) / len(one) ** 2
-    return (observed - by_chance) / (1 - by_chance) if by_chance < 1 else float("nan")
 
 
 def _counted(result: PairResult, config: JudgeConfig) -> Winner | None:

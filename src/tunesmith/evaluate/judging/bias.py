@@ -10,7 +10,7 @@ import numpy as np
 
 from tunesmith.config import JudgeConfig
 from tunesmith.evaluate.judging.pairwise import PairResult
-from tunesmith.evaluate.ranking.win_rates import FEWEST_EACH_WAY, FEWEST_LENGTHS, controlled_rate
+from tunesmith.evaluate.ranking.win_rates import controlled_rate
 from tunesmith.evaluate.statistics import Interval, mcnemar
 
 
@@ -83,22 +83,19 @@ def length_bias(results: Sequence[PairResult], config: JudgeConfig) -> LengthBia
     """Of the pairs that count: decided ones and ties."""
     decided = [result for result in results if result.verdict in ("first", "second") and result.first_words != result.second_words]
     longer = sum((result.second_words > result.first_words) == (result.verdict == "second") for result in decided)
-    rate, ends = _at_equal_length(results, config)
+    controlled = _at_equal_length(results, config)
     return LengthBias(
         longer_wins=share_of(longer, len(decided), config.confidence),
-        win_rate_at_equal_length=rate,
-        interval=ends,
+        win_rate_at_equal_length=controlled[0] if controlled else None,
+        interval=controlled[1] if controlled else None,
     )
 
 
-def _at_equal_length(results: Sequence[PairResult], config: JudgeConfig) -> tuple[float | None, Interval | None]:
+def _at_equal_length(results: Sequence[PairResult], config: JudgeConfig) -> tuple[float, Interval] | None:
     """By the fit of `tunesmith rank`; None where lengths say too little to tell."""
     counted = [result for result in results if result.verdict in ("first", "second", "tie")]
     shares = np.array([{"first": 0.0, "tie": 0.5, "second": 1.0}[result.verdict] for result in counted])  # (n,)
     words = np.array([(result.second_words, result.first_words) for result in counted], dtype=np.float64).reshape(-1, 2)  # (n, 2)
-    longer = int((words[:, 0] > words[:, 1]).sum()), int((words[:, 0] < words[:, 1]).sum())
-    if len(counted) < FEWEST_LENGTHS or min(longer) < FEWEST_EACH_WAY:
-        return None, None
     return controlled_rate(
         shares,
         words,

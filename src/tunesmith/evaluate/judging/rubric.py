@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from tunesmith.errors import ConfigError
+from tunesmith.evaluate.given import text_or_file
 
 SCALE = re.compile(r"^[ \t]*scale[ \t]*:[ \t]*(-?\d+)[ \t]*(?:to|\.\.|–|-)[ \t]*(-?\d+)[ \t]*$\n?", re.IGNORECASE | re.MULTILINE)
 DEFAULT = """\
 A good answer does what the user asks, is correct, leaves out nothing that is needed, and is clear. Facts that are wrong or made up are
 worse than facts that are left out. More words are not better: an answer that says the same in fewer words is as good."""
-LONGEST_FILE_NAME = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ def read_rubric(given: str | None) -> Rubric:
     """
     if given is None:
         return Rubric()
-    text = _text(given)
+    text = text_or_file(given, option="--rubric")
     scale = SCALE.search(text)
     lowest, highest = (int(scale[1]), int(scale[2])) if scale else (1, 10)
     text = SCALE.sub("", text).strip()
@@ -51,15 +50,3 @@ def read_rubric(given: str | None) -> Rubric:
         remedy = "write what a good answer is, with a line `Scale: 1 to 5` for another scale than 1 to 10"
         raise ConfigError("--rubric", found, expected="words, and a lowest score below the highest", remedy=remedy)
     return Rubric(text=text, lowest=lowest, highest=highest)
-
-
-def _text(given: str) -> str:
-    is_name = "\n" not in given and len(given) <= LONGEST_FILE_NAME
-    if is_name and Path(given).is_file():
-        try:
-            return Path(given).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise ConfigError(given, f"not UTF-8 ({error})", expected="a rubric as text", remedy="save it as UTF-8") from None
-    if is_name and " " not in given.strip():
-        raise ConfigError("--rubric", f"there is no file {given!r}", expected="a file, or a sentence", remedy="correct the path")
-    return given

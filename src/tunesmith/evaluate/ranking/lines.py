@@ -64,7 +64,7 @@ def duel_sentence(duel: Duel) -> str:
         return text
     words = f"(mean words {duel.mean_words[0]:.0f} and {duel.mean_words[1]:.0f})"
     if duel.controlled_win_rate is None or duel.controlled_interval is None:
-        return f"{text}; at equal length not known, one side is nearly always longer {words}"
+        return f"{text}; at equal length not known: one side is nearly always longer, or the examples are few {words}"
     low, high = duel.controlled_interval
     return f"{text}; at equal length {percent(duel.controlled_win_rate)} [{100 * low:.0f}, {100 * high:.0f}] {words}"
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunesmith.evaluate.statistics import Floats, Interval, contributions, estimate
+from tunesmith.evaluate.statistics import SMALLEST_BOOTSTRAP, Floats, Interval, contributions, estimate
 from tunesmith.evaluate.votes import Vote
 
 FEWEST_LENGTHS = 20
@@ -47,7 +47,7 @@ class Duel:
     mean_words: tuple[float, float] | None
     """Of the first's and the second's answers in those votes; None without any."""
     controlled_win_rate: float | None
-    """At equal length; None with fewer than `FEWEST_LENGTHS` lengths, or with less than `FEWEST_EACH_WAY` longer ones of one side."""
+    """At equal length; None where `controlled_rate` makes no guess."""
     controlled_interval: Interval | None
 
 
@@ -57,10 +57,8 @@ def duel(first: str, second: str, votes: Sequence[Vote], *, confidence: float, n
     shares = np.array(turned)
     known = [vote for vote in votes if vote.left_words is not None and vote.right_words is not None]
     words = np.array([_words(first, vote) for vote in known], dtype=np.float64).reshape(-1, 2)
-    controlled = None
-    if len(known) >= FEWEST_LENGTHS and min((words[:, 0] > words[:, 1]).sum(), (words[:, 0] < words[:, 1]).sum()) >= FEWEST_EACH_WAY:
-        keywords = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
-        controlled = controlled_rate(np.array([_share_of(first, vote) for vote in known]), words, _clusters(known), **keywords)  # type: ignore[arg-type]
+    of_known = np.array([_share_of(first, vote) for vote in known])
+    controlled = controlled_rate(of_known, words, _clusters(known), confidence=confidence, num_resamples=num_resamples, seed=seed)
     return Duel(
         first=first,
         second=second,
@@ -111,7 +109,7 @@ def rate_interval(shares: Floats, clusters: Sequence[str], *, confidence: float)
 
 def controlled_rate(
     shares: Floats, words: Floats, clusters: Sequence[str], *, confidence: float, num_resamples: int, seed: int
-) -> tuple[float, Interval]:
+) -> tuple[float, Interval] | None:
     """Win rate at equal length, and its interval by resampling examples, on the scale of log odds.
 
     Args:
@@ -121,22 +119,29 @@ def controlled_rate(
         confidence: of the interval.
         num_resamples: of the examples.
         seed: of the resamples.
+
+    Returns:
+        None with fewer than `FEWEST_LENGTHS` votes, with fewer than `FEWEST_EACH_WAY` in which one side's answer is the longer one,
+        or on fewer than `SMALLEST_BOOTSTRAP` examples.
     """
+    from scipy.special import expit
     from scipy.stats import t
 
+    longer = int((words[:, 0] > words[:, 1]).sum()), int((words[:, 0] < words[:, 1]).sum())
+    if len(shares) < FEWEST_LENGTHS or min(longer) < FEWEST_EACH_WAY or len(set(clusters)) < SMALLEST_BOOTSTRAP:
+        return None
     difference = words[:, 0] - words[:, 1]
-    spread = float(difference.std())
-    feature = np.tanh(difference / spread) if spread > 0 else np.zeros(len(difference))
+    feature = np.tanh(difference / float(difference.std()))  # some are longer, others shorter: never 0
     _, place = np.unique(np.array(clusters), return_inverse=True)
     count = int(place.max()) + 1
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=num_resamples)
     weights = np.vstack([np.ones(len(shares)), drawn[:, place]])  # the first row: as it is
     one_tie = np.full_like(weights, 1 / len(shares))
     preference = fit_preference(np.tile(feature, 2), np.concatenate([shares, np.full(len(shares), 0.5)]), np.hstack([weights, one_tie]))
-    deviation = float(preference[1:].std(ddof=1)) * math.sqrt(count / max(count - 1, 1))
-    half = float(t.ppf((1 + confidence) / 2, max(count - 1, 1))) * deviation
-    ends = [1 / (1 + math.exp(-value)) for value in (preference[0], preference[0] - half, preference[0] + half)]
-    return ends[0], Interval(ends[1], ends[2])
+    deviation = float(preference[1:].std(ddof=1)) * math.sqrt(count / (count - 1))
+    half = float(t.ppf((1 + confidence) / 2, count - 1)) * deviation
+    rate, low, high = (float(expit(value)) for value in (preference[0], preference[0] - half, preference[0] + half))
+    return rate, Interval(low, high)
 
 
 def fit_preference(feature: Floats, results: Floats, weights: Floats) -> Floats:

@@ -68,7 +68,7 @@ def agreement(table: Table, scale: Scale, *, confidence: float, num_resamples: i
     if not units:
         return None
     values = np.array([[table[rater].get(unit, math.nan) for unit in units] for rater in raters])  # (raters, units)
-    statistic = _kappa if len(raters) == 2 else _alpha
+    statistic = kappa if len(raters) == 2 else _alpha
 
     def of_units(chosen: Indices) -> float:
         return statistic(values[:, chosen], scale)
@@ -90,11 +90,11 @@ def _name(num_raters: int, scale: Scale) -> str:
     return "Cohen's kappa" if scale == "nominal" else "quadratically weighted kappa"
 
 
-def _kappa(values: Floats, scale: Scale) -> float:
-    """Of two raters who both judged every unit.  # values: (2, units)"""
+def kappa(values: Floats, scale: Scale) -> float:
+    """Of two raters who both judged every unit; NaN where they know one and the same value only.  # values: (2, units)"""
     from sklearn.metrics import cohen_kappa_score
 
-    if (values == values.flat[0]).all():
+    if not values.size or (values == values.flat[0]).all():
         return math.nan
     return float(cohen_kappa_score(values[0], values[1], weights="quadratic" if scale == "ordinal" else None))
 

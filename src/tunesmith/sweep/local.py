@@ -1,0 +1,72 @@
+"""Trials in processes of this machine, several at a time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from tunesmith.sweep.directory import SweepDirectory, TrialEnd
+from tunesmith.sweep.plan import Trial
+from tunesmith.workers import available_cores
+
+Process = subprocess.Popen[bytes]
+SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_TO_SAVE = 120
+"""A trial that is stopped finishes its step and writes a checkpoint."""
+
+
+def run_here(sweep: SweepDirectory, trials: Sequence[Trial], processes: int) -> Iterator[tuple[Trial, TrialEnd]]:
+    """Each trial with its end, as they end; those under way are stopped when the caller is."""
+    waiting = deque(trials)
+    running: dict[Process, Trial] = {}
+    threads = max(1, available_cores() // processes)
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                trial = waiting.popleft()
+                running[start(sweep, trial, threads)] = trial
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            for process in [process for process in running if process.poll() is not None]:
+                trial = running.pop(process)
+                yield trial, end_of(sweep, trial, process.returncode)
+    finally:
+        stop(list(running))
+
+
+def start(sweep: SweepDirectory, trial: Trial, threads: int) -> Process:
+    """In a session of its own, so that Ctrl-C reaches it through us alone; it stops when its standard input ends."""
+    with sweep.log_file(trial).open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "tunesmith.sweep.trial", str(sweep.path), trial.name],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            start_new_session=True,
+        )
+
+
+def end_of(sweep: SweepDirectory, trial: Trial, code: int) -> TrialEnd:
+    """What the trial wrote down; when it could not any more, that it was killed."""
+    if code in (0, 1) and (end := sweep.ends().get(trial.name)):
+        return end
+    how = f"killed by signal {-code}, as for want of memory" if code < 0 else f"ended with code {code}"
+    end = TrialEnd(name=trial.name, status="failed", error=f"the process was {how}; see {sweep.log_file(trial)}", seconds=0.0)
+    sweep.append_end(end)
+    return end
+
+
+def stop(running: Sequence[Process]) -> None:
+    """Have them save and end."""
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.close()
+    for process in running:
+        try:
+            process.wait(SECONDS_TO_SAVE)
+        except subprocess.TimeoutExpired:
+            process.kill()
