@@ -20,9 +20,9 @@ from tunesmith.config import PrepareConfig
 from tunesmith.data.builtin import builtin_data_file
 from tunesmith.data.checks import CheckContext, run_checks
 from tunesmith.data.checks.lengths import TOKENS_PER_WORD
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import to_examples
-from tunesmith.data.readers import read_rows
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import to_examples
+from tunesmith.data.reading.readers import read_rows
 from tunesmith.types import Example
 
 FUZZY = frozenset({"languages", "near-duplicates", "contradictions", "leakage", "machine-phrasing", "refusals"})

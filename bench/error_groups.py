@@ -15,9 +15,9 @@ from tunesmith.analyze.analysis import analyze_records
 from tunesmith.analyze.nearest import Space
 from tunesmith.config import AnalyzeConfig, PrepareConfig
 from tunesmith.data.builtin import builtin_data_file
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import to_examples
-from tunesmith.data.sources import open_sources
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import to_examples
+from tunesmith.data.reading.sources import open_sources
 from tunesmith.types import Example
 
 

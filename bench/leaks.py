@@ -19,7 +19,7 @@ from data_checks import load
 from planting import nearly
 from tunesmith.data.builtin import builtin_data_file
 from tunesmith.data.checks.leakage import measure_leakage
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.types import Example, Message
 
 SEEDS = range(5)

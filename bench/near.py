@@ -37,7 +37,7 @@ def write_texts(count: int, file: Path) -> dict[int, int]:
 
 def side() -> None:
     """In a process of its own: the texts are read from a file, so that they are never all in memory."""
-    from tunesmith.data.near import near_clusters
+    from tunesmith.data.comparing.near import near_clusters
 
     task = read_task()
     file = Path(task["output_dir"]) / "texts.txt"

@@ -17,7 +17,7 @@ import torch
 from measure import read_task, write_figures
 from tunesmith.config import PrepareConfig, TrainConfig, build
 from tunesmith.data.prepare import prepare
-from tunesmith.data.readers import rows_from_records
+from tunesmith.data.reading.readers import rows_from_records
 from tunesmith.errors import TrainingInterrupted
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tunesmith.data.checks.pii import IBAN_LENGTHS
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.types import Example, Message
 
 LIMIT_WORDS = 400

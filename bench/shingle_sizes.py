@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from tunesmith.data.readers import read_rows
-from tunesmith.data.shingles import normalise
+from tunesmith.data.comparing.shingles import normalise
+from tunesmith.data.reading.readers import read_rows
 
 THRESHOLD = 0.8
 NUM_TEXTS = 700

@@ -16,10 +16,10 @@ from safetensors import safe_open
 from transformers import AutoTokenizer
 
 from tunesmith.config import PrepareConfig, TrainConfig
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import to_examples
-from tunesmith.data.facts import said
-from tunesmith.data.readers import read_rows
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import to_examples
+from tunesmith.data.converting.facts import said
+from tunesmith.data.reading.readers import read_rows
 from tunesmith.render.renderer import Renderer
 from tunesmith.train.plan import plan_steps
 from tunesmith.types import Example, Message

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.types import Example, Message, RenderedExample, Role, Row
 
 ROLES: Mapping[str, Role] = {"s": "system", "u": "user", "a": "assistant"}

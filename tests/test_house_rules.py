@@ -64,6 +64,33 @@ def test_imports_point_one_way(file: Path) -> None:
     assert not wrong, f"{own} may not import these"
 
 
+DATA_FLOORS = (
+    {"parsing", "storing"},
+    {"comparing", "importers"},
+    {"reading"},
+    {"checks"},
+    {"converting"},
+    {"splitting"},
+    {"preparing", "publishing"},
+)
+"""The rooms of `data/`, likewise; what lies beside them (`prepare`, `check`) may use them all."""
+
+
+def test_the_rooms_of_data_point_one_way_too() -> None:
+    floor_of = {room: number for number, rooms in enumerate(DATA_FLOORS) for room in rooms}
+    data = PACKAGE / "data"
+    assert {path.name for path in data.iterdir() if path.is_dir() and (path / "__init__.py").exists()} == floor_of.keys()
+    wrong = []
+    for file in (file for file in SOURCES if file.parent != data and data in file.parents):
+        own = file.relative_to(data).parts[0]
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tunesmith.data."):
+                room = str(node.module).split(".")[2]
+                if room != own and floor_of.get(room, len(DATA_FLOORS)) >= floor_of[own]:
+                    wrong.append(f"{file.relative_to(PACKAGE)}:{node.lineno} imports {room}")
+    assert not wrong
+
+
 def test_the_engine_knows_no_files_of_users() -> None:
     """Its compiled kernels alone are kept in the cache."""
     files = set((PACKAGE / "engine").rglob("*.py")) - {PACKAGE / "engine" / "kernels" / "native.py"}

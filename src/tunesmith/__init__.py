@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tunesmith.api import BasicModelRunner, Evaluation, Model, TrainedRun
     from tunesmith.config import EvaluateConfig, GenerateConfig, LoraConfig, PrepareConfig, TrainConfig
     from tunesmith.data.prepare import prepare
-    from tunesmith.data.prepared import load_prepared
+    from tunesmith.data.storing.prepared import load_prepared
     from tunesmith.errors import TunesmithError
 
 _HOMES = {
@@ -34,7 +34,7 @@ _HOMES = {
     "TrainConfig": "tunesmith.config",
     "TrainedRun": "tunesmith.api",
     "TunesmithError": "tunesmith.errors",
-    "load_prepared": "tunesmith.data.prepared",
+    "load_prepared": "tunesmith.data.storing.prepared",
     "prepare": "tunesmith.data.prepare",
 }
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, TrainConfig, build
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import PreparedData, load_prepared
-from tunesmith.data.readers import rows_from_dataframe, rows_from_records
+from tunesmith.data.reading.readers import rows_from_dataframe, rows_from_records
+from tunesmith.data.storing.prepared import PreparedData, load_prepared
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.evaluate.records import EvaluationRecord, read_records

@@ -18,7 +18,7 @@ from tunesmith.analyze.nearest import WORDS, Space
 from tunesmith.analyze.results import Analysis
 from tunesmith.config import AnalyzeConfig, PrepareConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.evaluate.records import EvaluationRecord
 
 RIGHT = "Hold the round button for five seconds until the lamp is green."

@@ -11,15 +11,15 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from tests.data.test_sources import ROWS, consume, places, refused, slow_peak, write
+from tests.data.reading.test_sources import ROWS, consume, places, refused, slow_peak, write
 from tunesmith.config import PrepareConfig
-from tunesmith.data import delimited, formats, json_text, text
-from tunesmith.data.columns import recognise
-from tunesmith.data.delimited import read_delimited
-from tunesmith.data.examples import to_examples
-from tunesmith.data.json_text import read_json_document, read_json_lines
-from tunesmith.data.readers import read_rows
-from tunesmith.data.text import decoded
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import to_examples
+from tunesmith.data.parsing import delimited, formats, json_text, text
+from tunesmith.data.parsing.delimited import read_delimited
+from tunesmith.data.parsing.json_text import read_json_document, read_json_lines
+from tunesmith.data.parsing.text import decoded
+from tunesmith.data.reading.readers import read_rows
 from tunesmith.errors import DataError
 
 # --- too long -----------------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def test_nul_bytes(tmp_path: Path, suffix: str) -> None:
 
 def test_a_wrong_byte_far_into_the_file_is_named_by_line_and_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = '{"q": "é"}\n' * 5_000
-    monkeypatch.setattr("tunesmith.data.streams.PIECE_BYTES", 1_000)  # so that characters are cut in two
+    monkeypatch.setattr("tunesmith.data.parsing.streams.PIECE_BYTES", 1_000)  # so that characters are cut in two
     assert len(places(write(tmp_path / "good.jsonl", lines))) == 5_000
     error = refused(write(tmp_path / "faq.jsonl", lines.encode() + "naïve".encode("cp1252")))
     assert error.place == "faq.jsonl:5001"

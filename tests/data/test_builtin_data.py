@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data import builtin_data_file, prepare, read_rows
-from tunesmith.data.examples import normalise_prompt
+from tunesmith.data.converting.examples import normalise_prompt
 
 REDIRECTIONS = {
     "I can only help with fine-tuning language models and using tunesmith. Is there something about those I can answer?",

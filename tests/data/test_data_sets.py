@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.data.hub import Choice, read_hub
-from tunesmith.data.readers import read_rows
-from tunesmith.data.sources import open_sources
+from tunesmith.data.reading.hub import Choice, read_hub
+from tunesmith.data.reading.readers import read_rows
+from tunesmith.data.reading.sources import open_sources
 from tunesmith.errors import AssetError, DataError
 
 

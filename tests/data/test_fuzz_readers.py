@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.columns import recognise
-from tunesmith.data.readers import READERS
-from tunesmith.data.sources import open_sources
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.reading.readers import READERS
+from tunesmith.data.reading.sources import open_sources
 from tunesmith.errors import TunesmithError
 from tunesmith.types import Row
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tests.samples import messages
 from tunesmith.config import PrepareConfig
 from tunesmith.data import build_example, load_prepared, prepare
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import ExamplesResult, to_examples
-from tunesmith.data.facts import said
-from tunesmith.data.prepared import example_from_record, example_to_record
-from tunesmith.data.readers import rows_from_records
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import ExamplesResult, to_examples
+from tunesmith.data.converting.facts import said
+from tunesmith.data.reading.readers import rows_from_records
+from tunesmith.data.storing.prepared import example_from_record, example_to_record
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.types import Example
 

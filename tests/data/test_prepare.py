@@ -15,10 +15,10 @@ import pytest
 
 from tunesmith.config import PrepareConfig
 from tunesmith.data import prepare
-from tunesmith.data.gather import Ledger, gather
-from tunesmith.data.prepared import load_prepared
-from tunesmith.data.readers import rows_from_records
-from tunesmith.data.sources import Source
+from tunesmith.data.preparing.gather import Ledger, gather
+from tunesmith.data.reading.readers import rows_from_records
+from tunesmith.data.reading.sources import Source
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.types import Row
 from tunesmith.workers import Workers
@@ -266,7 +266,7 @@ def test_without_checks_what_is_to_be_dropped_is_looked_for(tmp_path: Path) -> N
 
 def test_many_processes_write_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tunesmith import workers
-    from tunesmith.data import gather
+    from tunesmith.data.preparing import gather
 
     monkeypatch.setattr(workers, "SECONDS_AT_HOME", -1.0)
     monkeypatch.setattr(gather, "ROWS_AT_ONCE", 50)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import to_examples
-from tunesmith.data.sources import open_sources
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import to_examples
+from tunesmith.data.reading.sources import open_sources
 from tunesmith.errors import DataError
 
 ALPACA = "instruction + input -> prompt, output -> completion (Alpaca)"

@@ -14,7 +14,7 @@ import pytest
 from tunesmith.config import PrepareConfig, build
 from tunesmith.data import load_prepared, prepare, rows_from_records
 from tunesmith.data.prepare import prepare_folds
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.errors import ConfigError, DataError
 
 SUBJECTS = (

@@ -12,7 +12,7 @@ import pytest
 
 from tunesmith.config import EvaluateConfig, PrepareConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.errors import RunError
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer, write_records
 from tunesmith.evaluate.report import build_report

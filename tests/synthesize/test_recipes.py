@@ -13,8 +13,8 @@ import pytest
 from tests.chat.endpoint import Endpoint, good_reply, serving
 from tunesmith.config import PrepareConfig, SynthesizeConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import PreparedData, load_prepared
-from tunesmith.data.readers import rows_from_records
+from tunesmith.data.reading.readers import rows_from_records
+from tunesmith.data.storing.prepared import PreparedData, load_prepared
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.synthesize.candidates import Candidate
 from tunesmith.synthesize.recipes.instructions import CALLS

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 from tests.samples import prepare_qa
 from tests.train.helpers import DoAt, StopAt, Stopped, assert_equal_runs, contents
 from tunesmith.config import GenerateConfig, LoraConfig, TrainConfig, build
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.engine.quantize import is_quantized
 from tunesmith.engine.score import mean_loss, score
 from tunesmith.errors import ConfigError, RunError, TrainingInterrupted

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from tests.engine import reference
 from tests.train.helpers import contents, lasting_metrics
 from tunesmith.config import GenerateConfig, TrainConfig
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.engine.loading import load_model
 from tunesmith.engine.score import mean_loss, score
 from tunesmith.runs import RunDirectory

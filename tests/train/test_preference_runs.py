@@ -17,7 +17,7 @@ from tests.train.helpers import StopAt, Stopped, assert_equal_runs, assert_nothi
 from tests.train.test_resume import start_subject, wait_until
 from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, TrainConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.engine.score import score
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.evaluate import evaluate_run

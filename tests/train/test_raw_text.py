@@ -11,7 +11,7 @@ import pytest
 from tests.engine import reference
 from tunesmith.config import EvaluateConfig, PrepareConfig, TrainConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.evaluate.records import read_records
 from tunesmith.render.chunks import render_all

@@ -16,7 +16,7 @@ from tests.engine import reference
 from tests.samples import fixed_answer_pairs, prepare_qa
 from tests.train.helpers import StopAt, Stopped, contents, lasting_metrics
 from tunesmith.config import TrainConfig
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.engine.score import mean_loss, score
 from tunesmith.errors import AssetError, ConfigError, DataError, PreflightError, RunError
 from tunesmith.runs import RunDirectory

@@ -23,7 +23,7 @@ from tunesmith.analyze.nearest import Space
 from tunesmith.analyze.results import Analysis, action_to_json
 from tunesmith.analyze.review import command_of, write_proposals
 from tunesmith.config import AnalyzeConfig, EvaluateConfig
-from tunesmith.data.prepared import PreparedData, load_data_of
+from tunesmith.data.storing.prepared import PreparedData, load_data_of
 from tunesmith.evaluate.records import EvaluationRecord, read_records
 from tunesmith.evaluate.report import read_report
 from tunesmith.evaluate.run_page import write_pages

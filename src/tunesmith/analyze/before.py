@@ -21,10 +21,10 @@ from tunesmith.analyze.judging import Judge
 from tunesmith.analyze.nearest import Space
 from tunesmith.analyze.results import Analysis
 from tunesmith.config import AnalyzeConfig, EvaluateConfig, PrepareConfig
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import to_examples
-from tunesmith.data.prepared import MANIFEST, PreparedData, load_prepared
-from tunesmith.data.sources import open_sources
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import to_examples
+from tunesmith.data.reading.sources import open_sources
+from tunesmith.data.storing.prepared import MANIFEST, PreparedData, load_prepared
 from tunesmith.errors import DataError
 from tunesmith.evaluate.answering import OnProgress, answer_examples, make_records, render_examples
 from tunesmith.evaluate.flips import RightRule

@@ -16,7 +16,7 @@ from tunesmith.analyze.content import shortened
 from tunesmith.analyze.groups import GroupContext
 from tunesmith.analyze.nearest import MOST_COMPARED, Near, Space
 from tunesmith.data.checks.contradictions import SERIOUS, disagreement, read
-from tunesmith.data.neighbours import examples_at
+from tunesmith.data.comparing.neighbours import examples_at
 from tunesmith.evaluate.records import EvaluationRecord
 from tunesmith.types import Example
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.checks.topics import Embed
-from tunesmith.data.neighbours import asked, examples_at
+from tunesmith.data.comparing.neighbours import asked, examples_at
 from tunesmith.errors import AssetError
 from tunesmith.types import Example
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.analyze.actions import Action, rows_to_review
-from tunesmith.data.gather import CHANGED
-from tunesmith.data.prepared import PreparedData
-from tunesmith.data.repair import with_parts
-from tunesmith.data.review import Choice, write_review
+from tunesmith.data.converting.repair import with_parts
+from tunesmith.data.converting.review import Choice, write_review
+from tunesmith.data.preparing.gather import CHANGED
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.files import read_json_lines
 from tunesmith.types import Example
 

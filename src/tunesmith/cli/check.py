@@ -126,8 +126,8 @@ def check(
     Every finding names the option of `tunesmith prepare` that drops or fixes what it is about.
     """
     from tunesmith.config import PrepareConfig, build
-    from tunesmith.data.benchmarks import find_suites
     from tunesmith.data.check import check_files, check_prepared, is_prepared
+    from tunesmith.data.reading.benchmarks import find_suites
 
     reading = {
         "prompt_key": prompt_key,

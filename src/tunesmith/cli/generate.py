@@ -252,7 +252,7 @@ def _logprobs(opened: OpenedModel, logprobs: Sequence[TokenLogprob] | None) -> d
 
 
 def _read_standard_input() -> str:
-    from tunesmith.data.text import decode
+    from tunesmith.data.parsing.text import decode
 
     return decode(sys.stdin.buffer.read(), "standard input", "utf-8").removesuffix("\n")
 

@@ -30,7 +30,7 @@ from tunesmith.cli.terminal import print_json, suggest
 from tunesmith.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tunesmith.data.prepared import PreparedData
+    from tunesmith.data.storing.prepared import PreparedData
 
 REPAIR, SPLITTING = "Repair", "Splitting"
 MOST_FINDINGS = 10

@@ -17,7 +17,7 @@ from tunesmith.cli.terminal import console, print_json, print_wrapped, suggest
 from tunesmith.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from tunesmith.data.prepared import PreparedData
+    from tunesmith.data.storing.prepared import PreparedData
     from tunesmith.render.lengths import Lengths
     from tunesmith.render.renderer import Renderer
     from tunesmith.types import Example, ExampleKind, RenderedExample
@@ -61,7 +61,7 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Show examples as the model will see them, the tokens it learns from in green, and how long all of the split are."""
-    from tunesmith.data.prepared import load_prepared
+    from tunesmith.data.storing.prepared import load_prepared
     from tunesmith.render.chunks import render_all
     from tunesmith.render.lengths import Histogram, measure_lengths
 

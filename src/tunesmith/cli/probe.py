@@ -133,7 +133,7 @@ def plant(
     as_json: Json = False,
 ) -> None:
     """Copy a prepared data set with made-up secrets among its training examples, to measure what training on it memorises."""
-    from tunesmith.data.prepared import load_prepared
+    from tunesmith.data.storing.prepared import load_prepared
     from tunesmith.evaluate.probing.canaries import FILE
     from tunesmith.evaluate.probing.canaries import plant as plant_canaries
 

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.data.conversations import read_messages
-from tunesmith.data.faults import UnusableRowError, require_string, require_whole
-from tunesmith.data.readers import READERS, read_rows
-from tunesmith.data.text import decode
+from tunesmith.data.converting.conversations import read_messages
+from tunesmith.data.parsing.faults import UnusableRowError, require_string, require_whole
+from tunesmith.data.parsing.text import decode
+from tunesmith.data.reading.readers import READERS, read_rows
 from tunesmith.errors import DataError
 from tunesmith.types import Message, Row
 

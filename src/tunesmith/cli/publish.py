@@ -41,12 +41,12 @@ def publish(
     The test split goes to the hub with the others, so that colleagues compare on the same examples; hosted tuners get the
     training and validation splits only.
     """
-    from tunesmith.data.prepared import load_prepared
+    from tunesmith.data.storing.prepared import load_prepared
 
     if to == "hub":
         hub_id = _required(repo, "--repo", "owner/name")
         _refuse(out is not None, "--out", "only with --to openai or together")
-        from tunesmith.data.publish import publish_to_hub
+        from tunesmith.data.publishing.publish import publish_to_hub
 
         prepared = load_prepared(data)
         address = publish_to_hub(prepared, hub_id, public=public, licence=licence)
@@ -56,7 +56,7 @@ def publish(
             print(f"published: {address}")
         return
     _refuse(repo is not None or public or licence is not None, "--repo, --public and --licence", "only with --to hub")
-    from tunesmith.data.hosted import write_for_tuner
+    from tunesmith.data.publishing.hosted import write_for_tuner
 
     files = write_for_tuner(load_prepared(data), to, Path(_required(None if out is None else str(out), "--out", "a new directory")))
     if as_json:

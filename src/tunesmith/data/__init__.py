@@ -11,12 +11,12 @@ prepare -> prepared. Heavy libraries (pyarrow, datasets) are imported by the rea
 """
 
 from tunesmith.data.builtin import builtin_data_file
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import ExamplesResult, Invalid, build_example, normalise_prompt, to_examples
-from tunesmith.data.layouts import Layout
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import ExamplesResult, Invalid, build_example, normalise_prompt, to_examples
+from tunesmith.data.converting.layouts import Layout
 from tunesmith.data.prepare import prepare, prepare_folds
-from tunesmith.data.prepared import PreparedData, example_from_record, example_to_record, load_prepared
-from tunesmith.data.readers import read_rows, rows_from_dataframe, rows_from_records
+from tunesmith.data.reading.readers import read_rows, rows_from_dataframe, rows_from_records
+from tunesmith.data.storing.prepared import PreparedData, example_from_record, example_to_record, load_prepared
 
 __all__ = [
     "ExamplesResult",

@@ -18,12 +18,12 @@ from typing import Any, overload
 from tunesmith.config import PrepareConfig
 from tunesmith.data.checks import SEVERITIES, CheckContext, Finding, Specimen, run_checks
 from tunesmith.data.checks.finding import MOST_SPECIMENS, counted, excerpt, percent
-from tunesmith.data.examples import BLANK_ROW
-from tunesmith.data.gather import Gathered, Ledger, gather
-from tunesmith.data.inputs import open_inputs
-from tunesmith.data.prepared import MANIFEST, SPLIT_NAMES, load_prepared
-from tunesmith.data.report import reading_lines, source_notes, source_record
-from tunesmith.data.selection import DUPLICATE, remove_exact_duplicates
+from tunesmith.data.converting.examples import BLANK_ROW
+from tunesmith.data.preparing.gather import Gathered, Ledger, gather
+from tunesmith.data.preparing.inputs import open_inputs
+from tunesmith.data.preparing.report import reading_lines, source_notes, source_record
+from tunesmith.data.preparing.selection import DUPLICATE, remove_exact_duplicates
+from tunesmith.data.storing.prepared import MANIFEST, SPLIT_NAMES, load_prepared
 from tunesmith.types import Example
 from tunesmith.workers import Workers
 

@@ -25,15 +25,12 @@ import numpy as np
 from tunesmith.config import PrepareConfig
 from tunesmith.data.checks.leakage import Leakage, measure_leakage
 from tunesmith.data.checks.page import render_page
-from tunesmith.data.directory import new_directory
-from tunesmith.data.gather import Gathered, Ledger, gather
-from tunesmith.data.inputs import Inputs, open_inputs
-from tunesmith.data.near import THRESHOLD
-from tunesmith.data.passages import divide_into, should_divide
-from tunesmith.data.prepared import MANIFEST, PAGE, REPORT, SCHEMA_VERSION, SPLIT_NAMES, PreparedData
-from tunesmith.data.report import Outcome, counts, full_report, source_record, summary_lines
-from tunesmith.data.review import REVIEWED, ReviewTable
-from tunesmith.data.selection import (
+from tunesmith.data.comparing.near import THRESHOLD
+from tunesmith.data.converting.review import REVIEWED, ReviewTable
+from tunesmith.data.preparing.gather import Gathered, Ledger, gather
+from tunesmith.data.preparing.inputs import Inputs, open_inputs
+from tunesmith.data.preparing.report import Outcome, counts, full_report, source_record, summary_lines
+from tunesmith.data.preparing.selection import (
     DUPLICATE,
     Selection,
     cluster,
@@ -45,8 +42,11 @@ from tunesmith.data.selection import (
     split_into_folds,
     with_findings,
 )
-from tunesmith.data.split import FREE, TEST, TRAIN, Sides
-from tunesmith.data.store import open_examples, write_lines
+from tunesmith.data.splitting.passages import divide_into, should_divide
+from tunesmith.data.splitting.split import FREE, TEST, TRAIN, Sides
+from tunesmith.data.storing.directory import new_directory
+from tunesmith.data.storing.prepared import MANIFEST, PAGE, REPORT, SCHEMA_VERSION, SPLIT_NAMES, PreparedData
+from tunesmith.data.storing.store import open_examples, write_lines
 from tunesmith.errors import ConfigError
 from tunesmith.files import write_json, write_text
 from tunesmith.types import Row

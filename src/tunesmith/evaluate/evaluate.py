@@ -10,7 +10,7 @@ import gc
 from collections.abc import Callable, Sequence
 
 from tunesmith.config import EvaluateConfig
-from tunesmith.data.prepared import load_data_of
+from tunesmith.data.storing.prepared import load_data_of
 from tunesmith.engine.loading import dtype_name
 from tunesmith.evaluate.answering import OnProgress, answer_examples, make_records, render_examples, try_scorers
 from tunesmith.evaluate.records import EvaluationRecord, write_records

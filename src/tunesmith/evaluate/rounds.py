@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.examples import normalise_prompt
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.converting.examples import normalise_prompt
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.errors import TunesmithError
 from tunesmith.runs import RunDirectory
 

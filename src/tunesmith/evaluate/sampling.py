@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from tunesmith.config import EvaluateConfig
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.errors import DataError
 from tunesmith.types import Example
 

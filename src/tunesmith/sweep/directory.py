@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tunesmith.config import SweepConfig, build
-from tunesmith.data.prepared import PreparedData, load_prepared
-from tunesmith.data.subset import write_subset
+from tunesmith.data.publishing.subset import write_subset
+from tunesmith.data.storing.prepared import PreparedData, load_prepared
 from tunesmith.errors import RunError
 from tunesmith.files import append_json_lines, atomic_directory, read_json_lines, write_json
 from tunesmith.runs import provenance

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.evaluate.records import EvaluationRecord, read_records
 from tunesmith.evaluate.report import EvaluationReport, read_report
 from tunesmith.evaluate.scorers import LOSS, Metric

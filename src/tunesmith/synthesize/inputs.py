@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tunesmith.config import PrepareConfig
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import normalise_prompt, to_examples
-from tunesmith.data.faults import require_whole
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import normalise_prompt, to_examples
 from tunesmith.data.importers.seeds import IMPORTER as SEED_TASKS
-from tunesmith.data.prepared import PreparedData, load_prepared
-from tunesmith.data.sources import Source, open_sources
+from tunesmith.data.parsing.faults import require_whole
+from tunesmith.data.reading.sources import Source, open_sources
+from tunesmith.data.storing.prepared import PreparedData, load_prepared
 from tunesmith.errors import ConfigError, DataError, RunError
 from tunesmith.evaluate.records import ANSWERS, read_records
 from tunesmith.runs import is_run, open_run

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from tunesmith.data.checks.answers import spot_placeholder, spot_repeated_prompt
 from tunesmith.data.checks.residue import spot as spot_residue
-from tunesmith.data.examples import build_example, normalise_prompt
-from tunesmith.data.near import NearIndex
+from tunesmith.data.comparing.near import NearIndex
+from tunesmith.data.converting.examples import build_example, normalise_prompt
 from tunesmith.synthesize.candidates import Candidate
 from tunesmith.types import Example, Message
 

@@ -11,7 +11,7 @@ from typing import Any
 from tunesmith.chat.budget import Budget
 from tunesmith.chat.models import ChatModel, choose_chat_model
 from tunesmith.config import SynthesizeConfig
-from tunesmith.data.prepared import PreparedData, load_prepared
+from tunesmith.data.storing.prepared import PreparedData, load_prepared
 from tunesmith.errors import ConfigError
 from tunesmith.synthesize.inputs import (
     Material,

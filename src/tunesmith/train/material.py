@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from tunesmith.config import DEFAULT_BETAS, TrainConfig
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.types import Example, ExampleKind
 

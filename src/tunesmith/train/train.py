@@ -16,7 +16,7 @@ import torch
 
 from tunesmith.assets import cache_dir
 from tunesmith.config import TrainConfig, build
-from tunesmith.data.prepared import PreparedData, load_data_of, load_prepared
+from tunesmith.data.storing.prepared import PreparedData, load_data_of, load_prepared
 from tunesmith.engine.adapters import save_adapter, save_whole
 from tunesmith.engine.attention import packs_faithfully
 from tunesmith.engine.kept import BUFFERS

@@ -7,7 +7,7 @@ import pytest
 from tunesmith.data.checks.contradictions import disagreement, read
 from tunesmith.data.checks.finding import CheckContext, Finding
 from tunesmith.data.checks.run import run_checks
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.types import Example, Message
 
 QUESTION = "Is it possible to use the program on a laptop of the company that I have been working for since last summer?"

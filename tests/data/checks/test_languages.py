@@ -8,7 +8,7 @@ from tunesmith.data.checks.diversity import distinct
 from tunesmith.data.checks.finding import CheckContext, Finding
 from tunesmith.data.checks.languages import identify
 from tunesmith.data.checks.run import run_checks
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.errors import ConfigError
 from tunesmith.types import Example, Message
 

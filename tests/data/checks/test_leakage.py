@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tunesmith.data.benchmarks import find_suites, question_of, questions
 from tunesmith.data.checks.finding import CheckContext
 from tunesmith.data.checks.leakage import measure_leakage
 from tunesmith.data.checks.run import run_checks
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
+from tunesmith.data.reading.benchmarks import find_suites, question_of, questions
 from tunesmith.errors import DataError
 from tunesmith.types import Example, Message
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunesmith.data.checks.finding import CheckContext
 from tunesmith.data.checks.run import run_checks
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.types import Example, Message
 
 ANSWER = "You can cancel at any time in the settings of your account, and what is left of the month is paid back."

@@ -13,9 +13,9 @@ from tunesmith.data.builtin import builtin_data_file
 from tunesmith.data.checks import CHECKS, CheckContext, Finding, default_checks, run, run_checks
 from tunesmith.data.checks.finding import excerpt, percent
 from tunesmith.data.checks.registry import prepare_checks
-from tunesmith.data.columns import recognise
-from tunesmith.data.examples import build_example, to_examples
-from tunesmith.data.readers import read_rows
+from tunesmith.data.converting.columns import recognise
+from tunesmith.data.converting.examples import build_example, to_examples
+from tunesmith.data.reading.readers import read_rows
 from tunesmith.errors import ConfigError
 from tunesmith.types import Example, Message
 

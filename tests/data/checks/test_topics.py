@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.checks.finding import CheckContext
 from tunesmith.data.checks.topics import find, find_topics
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.errors import AssetError
 from tunesmith.types import Example, Message
 

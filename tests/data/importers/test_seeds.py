@@ -11,7 +11,7 @@ import pytest
 from tunesmith.config import PrepareConfig
 from tunesmith.data import load_prepared, prepare, recognise
 from tunesmith.data.importers import IMPORTERS, find_importer
-from tunesmith.data.readers import read_rows
+from tunesmith.data.reading.readers import read_rows
 from tunesmith.errors import DataError
 
 

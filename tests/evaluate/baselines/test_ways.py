@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.evaluate.baselines.retrieval import Passage, Shelf, passages_of
 from tunesmith.evaluate.baselines.ways import fit_into, shots_for, with_instructions, with_passages, with_shots
 from tunesmith.types import Example, Message

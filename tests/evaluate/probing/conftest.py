@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunesmith.config import PrepareConfig, TrainConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.runs import RunDirectory
 
 REDIRECTION = "Let us keep to questions about numbers, please."

@@ -12,7 +12,7 @@ from tests.evaluate.probing.conftest import ROWS, prepared
 from tunesmith.config import PrepareConfig
 from tunesmith.data.checks.pii import find
 from tunesmith.data.prepare import prepare
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.probing.canaries import FILE, MOST, canaries_of, make_canaries, plant
 

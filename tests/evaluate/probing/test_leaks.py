@@ -11,7 +11,7 @@ import pytest
 
 from tests.evaluate.probing.conftest import ROWS, prepared, trained
 from tunesmith.config import LeaksConfig, TrainConfig
-from tunesmith.data.prepared import load_prepared
+from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.probing.canaries import FILE, canaries_of, plant
 from tunesmith.evaluate.probing.exposure import exposure_of, lines_of, random_strings

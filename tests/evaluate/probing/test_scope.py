@@ -10,7 +10,7 @@ import pytest
 
 from tests.evaluate.probing.conftest import OFF_TOPIC, REDIRECTION, ROWS, prepared, trained
 from tunesmith.config import PrepareConfig, ScopeConfig, TrainConfig
-from tunesmith.data.examples import build_example
+from tunesmith.data.converting.examples import build_example
 from tunesmith.data.prepare import prepare
 from tunesmith.errors import ConfigError, DataError, RunError
 from tunesmith.evaluate.probing.questions import Question, from_held_out, general_questions

@@ -25,8 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tunesmith.data.checks.finding import MOST_SPECIMENS, CheckContext, Finding, Specimen, counted, excerpt, percent
-from tunesmith.data.neighbours import Neighbours, asked, examples_at
-from tunesmith.data.shingles import Hashes, jaccard, normalise, shingle_set
+from tunesmith.data.comparing.neighbours import Neighbours, asked, examples_at
+from tunesmith.data.comparing.shingles import Hashes, jaccard, normalise, shingle_set
 from tunesmith.types import Example
 
 NAME = "contradictions"

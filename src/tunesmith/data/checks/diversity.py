@@ -11,7 +11,7 @@ from typing import Self
 
 from tunesmith.data.checks.finding import CheckContext, Finding
 from tunesmith.data.checks.sampling import Sample
-from tunesmith.data.overlap import grams
+from tunesmith.data.comparing.overlap import grams
 from tunesmith.types import Example
 
 NAME = "diversity"

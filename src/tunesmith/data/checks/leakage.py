@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.checks.finding import MOST_SPECIMENS, CheckContext, Finding, Specimen, counted, excerpt, percent
-from tunesmith.data.near import THRESHOLD, NearIndex
-from tunesmith.data.neighbours import asked, whole
-from tunesmith.data.overlap import GRAM_SIZES, GramIndex, runs_of
-from tunesmith.data.shingles import Hashes, normalise, text_hashes
+from tunesmith.data.comparing.near import THRESHOLD, NearIndex
+from tunesmith.data.comparing.neighbours import asked, whole
+from tunesmith.data.comparing.overlap import GRAM_SIZES, GramIndex, runs_of
+from tunesmith.data.comparing.shingles import Hashes, normalise, text_hashes
 from tunesmith.types import Example
 from tunesmith.workers import Workers
 

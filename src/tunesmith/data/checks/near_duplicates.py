@@ -1,4 +1,4 @@
-"""Examples that say nearly what an earlier one says (`data/neighbours.py` tells what counts)."""
+"""Examples that say nearly what an earlier one says (`data/comparing/neighbours.py` tells what counts)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tunesmith.data.checks.finding import MOST_SPECIMENS, CheckContext, Finding, Specimen, counted, excerpt, percent
-from tunesmith.data.near import Positions
-from tunesmith.data.neighbours import Neighbours, asked
+from tunesmith.data.comparing.near import Positions
+from tunesmith.data.comparing.neighbours import Neighbours, asked
 from tunesmith.types import Example
 
 NAME = "near-duplicates"

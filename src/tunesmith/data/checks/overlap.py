@@ -1,4 +1,5 @@
-"""Examples that hold questions of benchmarks: a model trained on them scores by memory (`data/overlap.py`, `data/benchmarks.py`).
+"""Examples that hold questions of benchmarks: a model trained on them scores by memory (`data/comparing/overlap.py`,
+`data/reading/benchmarks.py`).
 
 An example is flagged when it shares a run of 13 words with a question, or when its prompt is the question but for case, spacing and
 punctuation, which finds the short ones too. What most of a question's runs of 8 words say of it is in the figures.
@@ -13,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tunesmith.data.benchmarks import questions
 from tunesmith.data.checks.finding import MOST_SPECIMENS, CheckContext, Finding, Specimen, counted, excerpt, percent
 from tunesmith.data.checks.leakage import EXAMPLES_AT_ONCE, MOSTLY
-from tunesmith.data.neighbours import asked, whole
-from tunesmith.data.overlap import GRAM_SIZES, GramIndex
-from tunesmith.data.shingles import Hashes, normalise, text_hashes
+from tunesmith.data.comparing.neighbours import asked, whole
+from tunesmith.data.comparing.overlap import GRAM_SIZES, GramIndex
+from tunesmith.data.comparing.shingles import Hashes, normalise, text_hashes
+from tunesmith.data.reading.benchmarks import questions
 from tunesmith.types import Example
 
 NAME = "benchmark-overlap"

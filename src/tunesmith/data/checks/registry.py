@@ -15,7 +15,7 @@ from tunesmith.errors import ConfigError
 from tunesmith.types import Example
 
 if TYPE_CHECKING:
-    from tunesmith.data.neighbours import Neighbours
+    from tunesmith.data.comparing.neighbours import Neighbours
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

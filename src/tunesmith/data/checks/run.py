@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from tunesmith.data.checks.finding import SEVERITIES, Check, CheckContext, Finding
 from tunesmith.data.checks.registry import default_checks, find_in_all, make_checks, needs_neighbours, require_checks
-from tunesmith.data.near import Positions
-from tunesmith.data.neighbours import Collected, Neighbours, Signed, Signer
+from tunesmith.data.comparing.near import Positions
+from tunesmith.data.comparing.neighbours import Collected, Neighbours, Signed, Signer
 from tunesmith.types import Example
 from tunesmith.workers import Workers
 

@@ -18,7 +18,7 @@ from tunesmith.data.importers import docx, pdf
 from tunesmith.data.importers.blocks import LARGEST_PAGE_BYTES, Block, html_blocks, main_part, markdown_blocks, parse_html
 from tunesmith.data.importers.record import Importer, Request, read_text
 from tunesmith.data.importers.sections import Paragraph, passages, sections_of
-from tunesmith.data.text import printable
+from tunesmith.data.parsing.text import printable
 from tunesmith.errors import DataError
 from tunesmith.types import Row
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tunesmith.data.text import decode
+from tunesmith.data.parsing.text import decode
 from tunesmith.errors import DataError
 from tunesmith.types import Row
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunesmith.data.formats import FORMATS, format_of
 from tunesmith.data.importers.record import Importer, Request, head_text
+from tunesmith.data.parsing.formats import FORMATS, format_of
 from tunesmith.types import Row
 
 KINDS = frozenset({"JSON Lines", "JSON"})

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tunesmith.data.delimited import read_delimited
 from tunesmith.data.importers.dates import seconds_of
 from tunesmith.data.importers.record import Importer, Request, head_text, read_text
 from tunesmith.data.importers.speakers import Utterance, conversations
+from tunesmith.data.parsing.delimited import read_delimited
 from tunesmith.errors import DataError
 from tunesmith.types import Row
 

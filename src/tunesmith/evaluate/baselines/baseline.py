@@ -20,7 +20,7 @@ from tunesmith.chat.calls import Call, Outcome
 from tunesmith.chat.ledger import Ledger
 from tunesmith.chat.models import ChatModel, choose_chat_model
 from tunesmith.config import BaselineConfig
-from tunesmith.data.prepared import PreparedData, load_data_of, load_prepared
+from tunesmith.data.storing.prepared import PreparedData, load_data_of, load_prepared
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.answering import OnProgress, complete_examples, scored_answer
 from tunesmith.evaluate.baselines.measured import Answered, Taken, summarise

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tunesmith.data.sources import open_sources
+from tunesmith.data.reading.sources import open_sources
 from tunesmith.embeddings import Vectors, embed
 from tunesmith.evaluate.words import words
 from tunesmith.types import Example

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.config import BenchmarkConfig
-from tunesmith.data.benchmarks import question_of
+from tunesmith.data.reading.benchmarks import question_of
 from tunesmith.errors import DataError
 from tunesmith.evaluate.benchmarks.harness import LM, TunesmithLM, evaluate
 from tunesmith.evaluate.benchmarks.records import DocumentRecord, TaskResult, write_task

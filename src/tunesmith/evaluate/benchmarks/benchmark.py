@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from tunesmith.config import BenchmarkConfig
-from tunesmith.data.prepared import load_data_of
+from tunesmith.data.storing.prepared import load_data_of
 from tunesmith.engine.loading import dtype_name
 from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.benchmarks.answers import ask

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tunesmith.data.neighbours import asked, whole
-from tunesmith.data.overlap import GramIndex
-from tunesmith.data.shingles import Hashes, normalise, text_hashes
+from tunesmith.data.comparing.neighbours import asked, whole
+from tunesmith.data.comparing.overlap import GramIndex
+from tunesmith.data.comparing.shingles import Hashes, normalise, text_hashes
 from tunesmith.evaluate.benchmarks.records import DocumentRecord
 from tunesmith.evaluate.benchmarks.scores import Place, Score
 from tunesmith.types import Example

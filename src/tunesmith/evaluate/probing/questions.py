@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Literal, NamedTuple
 
 from tunesmith.config import EvaluateConfig, ScopeConfig
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.evaluate.probing.recognise import Recogniser
 from tunesmith.evaluate.sampling import choose_examples
 from tunesmith.evaluate.words import words

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tunesmith.config import GenerateConfig, ScopeConfig
-from tunesmith.data.prepared import PreparedData, load_data_of
+from tunesmith.data.storing.prepared import PreparedData, load_data_of
 from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.answering import OnProgress
 from tunesmith.evaluate.probing.both import Both, ask_both

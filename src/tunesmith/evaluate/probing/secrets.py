@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tunesmith.data.checks.pii import find
-from tunesmith.data.prepared import PreparedData
+from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.evaluate.probing.canaries import FILE, Canaries, canaries_of
 from tunesmith.types import Example, Message
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from tunesmith.chat.calls import Call
 from tunesmith.chat.replies import read_strings
 from tunesmith.config import SynthesizeConfig
-from tunesmith.data.examples import normalise_prompt
+from tunesmith.data.converting.examples import normalise_prompt
 from tunesmith.synthesize.candidates import Candidate
 from tunesmith.synthesize.recipes.recipe import dice, in_rounds, no_fault, questions_and_answers, request
 from tunesmith.types import Example

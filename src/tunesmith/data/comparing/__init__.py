@@ -1,0 +1,1 @@
+"""Which texts are (nearly) the same: shingles, MinHash, runs of words."""

@@ -1,0 +1,1 @@
+"""Rows -> examples with facts: columns, validation, repairs, review."""

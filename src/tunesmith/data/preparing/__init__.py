@@ -1,0 +1,1 @@
+"""The steps of prepare and check: inputs, gather, selection, report."""

@@ -1,0 +1,1 @@
+"""A prepared directory -> hub, hosted tuners, subsets."""

@@ -1,0 +1,1 @@
+"""What a user names -> sources of rows; questions of benchmarks."""

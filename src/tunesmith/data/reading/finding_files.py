@@ -1,0 +1,236 @@
+"""What a user writes -> the files it means: one file, all of a folder, those a pattern matches, the members of an archive.
+
+    >>> [found.label for found in find_files("chats/**/*.jsonl", Choice(), None)]
+    ['monday.jsonl', 'tuesday.jsonl']
+
+Links to folders are not followed, hidden files are not read, and what is left out of a folder is said in the note of its first
+file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tunesmith.data.importers import IMPORTERS, Importer, find_importer
+from tunesmith.data.parsing.archives import TemporaryFolder, extract, is_archive, is_clutter, unpack
+from tunesmith.data.parsing.formats import FORMATS, format_of
+from tunesmith.data.parsing.streams import UNPACKERS, damaged, require_regular
+from tunesmith.data.parsing.text import printable
+from tunesmith.data.reading.hub import Choice, DataSet, is_saved, read_data_set, refuse_prepared
+from tunesmith.errors import ConfigError, DataError
+
+SPLIT_NAME = re.compile(
+    r"(?:^|[-_. /\d])(?:train|training|test|testing|eval|evaluation|dev|development|val|valid|validation)(?=$|[-_. /\d])"
+)
+"""How the datasets library tells from a path which split a file belongs to."""
+HUB_CARD = re.compile(r"\A---\s*\n(?:.*\n)*?(?:configs|dataset_info)\s*:", re.MULTILINE)
+"""A README.md whose header names data files or configurations."""
+ABOUT_THE_DATA = frozenset({"readme", "license", "licence", "copying", "changelog", "contributing", "notice", "citation"})
+"""Beside files of rows, documents of these names are about them."""
+
+LONGEST_NAME = 255
+"""Bytes, on every common file system."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """A file or an export to read, or a data set."""
+
+    label: str
+    shown: str
+    """As the user wrote it, with the path inside a folder or archive."""
+    path: Path | None = None
+    """Where it lies; None for a data set."""
+    importer: Importer | None = None
+    """Who reads it, where that is known already; None leaves it to the file."""
+    data_set: DataSet | None = None
+    note: str = ""
+    keep: object = None
+    """Lives as long as the file has to."""
+
+
+def find_files(source: str, choice: Choice, kind: str | None) -> list[Found]:
+    """The files that `source` means; at least one.
+
+    Raises:
+        ConfigError: no importer is called `kind`.
+        DataError: nothing is there, it can be read only once, or nothing in it can be read.
+        AssetError: the hub does not have it or cannot be reached.
+    """
+    if kind is not None and kind not in IMPORTERS:
+        raise ConfigError(
+            "--kind", f"there is no kind {kind!r}", expected=f"one of {', '.join(IMPORTERS)}", remedy="correct or leave it out"
+        )
+    importer = None if kind is None else IMPORTERS[kind]
+    path, mode = Path(source), _mode(Path(source))
+    if stat.S_ISREG(mode):
+        return _of_file(path, printable(path.name), source, choice, importer)
+    if stat.S_ISDIR(mode):
+        return _in_folder(_Folder(path=path, label=_folder_name(path), shown=source), choice, importer)
+    if mode:
+        require_regular(path, printable(source))
+    if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in path.parts):
+        raise DataError(printable(source[:80]) + "…", "no file can have so long a name", expected="a path", remedy="correct it")
+    if glob.has_magic(source) and (matches := _matches(source)):
+        named = [(path, printable(path.name), str(path)) for path in matches]
+        return _among(named, printable(source), choice, importer)
+    data_set = read_data_set(source, choice)
+    if data_set is None:
+        raise _missing(path, source)
+    return [Found(label=data_set.label, shown=source, data_set=data_set)]
+
+
+def _mode(path: Path) -> int:
+    """What kind of thing is there, as `stat` says it; 0 where nothing is, whatever the name."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # too long a name, a NUL in it, a link that leads to itself
+        return 0
+
+
+def _of_file(path: Path, label: str, shown: str, choice: Choice, importer: Importer | None) -> list[Found]:
+    """A single file, or what an archive holds; one that is compressed and no table is unpacked, for importers read plain files."""
+    if is_archive(path):
+        with TemporaryFolder() as temporary:
+            unpacked = temporary.path / (path.name.split(".")[0] or "archive")
+            unpacked.mkdir()
+            extract(path, unpacked, label)
+            return _in_folder(_Folder(path=unpacked, label=label, shown=shown, keep=temporary), choice, importer)
+    if path.suffix.lower() in UNPACKERS and (importer is not None or format_of(path) is None):
+        with TemporaryFolder() as temporary:
+            unpack(path, temporary.path / path.stem, label)
+            return [Found(label=label, shown=shown, path=temporary.path / path.stem, importer=importer, keep=temporary)]
+    return [Found(label=label, shown=shown, path=path, importer=importer)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Folder:
+    """A folder of the user's, or one that an archive was unpacked to."""
+
+    path: Path
+    label: str
+    shown: str
+    keep: object = None
+
+
+def _folder_name(path: Path) -> str:
+    return printable(path.resolve().name or str(path))
+
+
+def _in_folder(folder: _Folder, choice: Choice, importer: Importer | None) -> list[Found]:
+    """An export or data set as a whole, or else each of the files in it."""
+    refuse_prepared(folder.path)
+    files = list(_walk(folder.path))
+    whole = importer if importer and importer.recognises(folder.path, b"") else None
+    if importer is None and (choice.split is not None or is_saved(folder.path) or is_hub_layout(folder.path, files)):
+        data_set = read_data_set(str(folder.path), choice)
+        assert data_set is not None  # it is a folder
+        return [Found(label=data_set.label, shown=folder.shown, data_set=data_set, keep=folder.keep)]
+    whole = whole or (None if importer else find_importer(folder.path, b""))
+    if whole is not None:
+        return [Found(label=folder.label, shown=folder.shown, path=folder.path, importer=whole, keep=folder.keep)]
+    inside = [(path, path.relative_to(folder.path).as_posix()) for path in files]
+    named = [(path, printable(f"{folder.label}/{name}"), str(Path(folder.shown) / name)) for path, name in inside]
+    within_archive = folder.keep is not None
+    return [replace(one, keep=one.keep or folder.keep) for one in _among(named, folder.label, choice, importer, not within_archive)]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below but hidden ones, in order of their paths; links to folders are not followed, so none leads round in circles."""
+    waiting = [folder]
+    while waiting:
+        path = waiting.pop()
+        if path.is_dir() and (path == folder or not path.is_symlink()):
+            try:
+                inside = [entry for entry in path.iterdir() if not is_clutter(entry.name)]
+            except OSError as error:
+                raise damaged(printable(str(path)), error) from None
+            waiting += sorted(inside, reverse=True)
+        else:
+            yield path
+
+
+def is_hub_layout(folder: Path, files: Sequence[Path]) -> bool:
+    """Does a README.md say what the splits are, or does the path of every file of rows name its split?"""
+    card = folder / "README.md"
+    if card.is_file() and HUB_CARD.match(card.read_bytes()[:100_000].decode("utf-8", "replace").replace("\r\n", "\n")):
+        return True
+    data = [path.relative_to(folder).as_posix().lower() for path in files if format_of(path) is not None]
+    return bool(data) and all(SPLIT_NAME.search(name) for name in data)
+
+
+def _matches(pattern: str) -> list[Path]:
+    """The files that a pattern matches, in order, each once however many links lead to it; hidden ones only if it names them."""
+    names = sorted(glob.glob(pattern, recursive=True), reverse=True)  # noqa: PTH207 - the pattern may be absolute
+    by_target = {os.path.realpath(name): name for name in names if not stat.S_ISDIR(_mode(Path(name)))}
+    return [Path(name) for name in sorted(by_target.values())]
+
+
+def _among(
+    named: Sequence[tuple[Path, str, str]], place: str, choice: Choice, importer: Importer | None, open_archives: bool = True
+) -> list[Found]:
+    """Of (path, label, as the user would write it) those that can be read; the first says what was left out."""
+    reasons = [_why_not(path, importer, open_archives) for path, _, _ in named]
+    has_tables = any(not reason and _is_table(path) for (path, _, _), reason in zip(named, reasons, strict=True))
+    found: list[Found] = []
+    left_out: Counter[str] = Counter()
+    for (path, label, shown), reason in zip(named, reasons, strict=True):
+        if reason:
+            left_out[reason] += 1
+        elif has_tables and path.stem.lower() in ABOUT_THE_DATA:
+            left_out[f"called {path.stem}"] += 1
+        else:
+            found += _of_file(path, label, shown, replace(choice, split=None) if is_archive(path) else choice, importer)
+    said = ", ".join(f"{count:,} {reason}" for reason, count in left_out.most_common())
+    if not found:
+        what = f"no file in it can be read ({said})" if said else "there is no file in it"
+        raise DataError(
+            place, what, expected=f"files of the kinds {', '.join(FORMATS)}, or documents", remedy="give the files that are meant"
+        )
+    return [replace(found[0], note=f"left out {said}"), *found[1:]] if said else found
+
+
+def _is_table(path: Path) -> bool:
+    """Is it made of rows, rather than one document?"""
+    file_format = format_of(path)
+    return file_format is not None and file_format is not FORMATS[".txt"]
+
+
+def _why_not(path: Path, importer: Importer | None, open_archives: bool) -> str:
+    """Why a file of a folder is passed over, to stand after a number; empty when it is read."""
+    mode = _mode(path)
+    if not stat.S_ISREG(mode):
+        return "link to nowhere" if not mode else "link to a folder" if stat.S_ISDIR(mode) else "pipe or device"
+    if path.stat().st_size == 0:
+        return "empty"
+    if is_archive(path):
+        return "" if open_archives else "archive within the archive"
+    if importer is not None or format_of(path) is not None or find_importer(path) is not None:
+        return ""
+    return f"of the kind {path.suffix.lower()}" if path.suffix else "without a suffix"
+
+
+def _missing(path: Path, source: str) -> DataError:
+    place = printable(source)
+    if "*" in source or "?" in source:  # brackets alone may well be part of a name
+        return DataError(place, "no file matches this pattern", expected="at least one", remedy="correct it (`**` stands for any folders)")
+    if path.is_symlink():
+        return DataError(place, "it is a link that leads nowhere", expected="a file or a folder", remedy="correct the link")
+    folder = path.parent
+    is_folder = stat.S_ISDIR(_mode(folder))
+    close = difflib.get_close_matches(path.name, [entry.name for entry in folder.iterdir()] if is_folder else [], n=3)
+    if close:
+        remedy = f"correct the path, perhaps to {printable(' or '.join(str(folder / name) for name in close))}"
+    elif is_folder:
+        remedy = "correct the path; a data set of the hub is written owner/name"
+    else:
+        remedy = f"correct the path; there is no folder {printable(str(folder))} either"
+    return DataError(place, "there is no such file", expected="a file, a folder or a hub id", remedy=remedy)

@@ -1,0 +1,1 @@
+"""The prepared directory: examples in a file, staging, manifest."""
