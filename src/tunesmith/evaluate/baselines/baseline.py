@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ def run_baseline(
         one for answerer in ("base", "tuned") for one in asking.local(subject, [w for w in ways if w.answerer == answerer], answerer)
     ]
     if chat is not None:
-        answered.append(asking.endpoint(chat, next(way for way in ways if way.answerer == "endpoint"), out / "endpoint.jsonl", say))
+        answered.append(asking.endpoint(chat, next(way for way in ways if way.answerer == "endpoint"), out, say))
     results = [summarise(one, len(held_out), config, leaves=_leaves(one.way, config)) for one in answered]
     report = build_baseline_report(subject.model, subject.run.name if subject.run else None, held_out, answered, results, scorers, config)
     _write(out, report, held_out, answered)
@@ -202,36 +203,37 @@ class _Asking:
         draw = random.Random(self.config.evaluation.seed)  # noqa: S311 - a draw, not a secret
         return draw.sample(list(examples), min(REQUESTS_TIMED, len(examples)))
 
-    def endpoint(self, model: ChatModel, way: Way, ledger_file: Path, say: Say) -> Answered:
-        """Every question over HTTP; what was answered by an earlier run of the same is taken from the ledger."""
+    def endpoint(self, model: ChatModel, way: Way, out: Path, say: Say) -> Answered:
+        """Every question over HTTP, a few one by one for their latency; what an earlier run was answered is not asked again."""
         calls = {example.id: Call(key=f"baseline {example.id}", messages=example.prompt_messages) for example in way.examples}
-        chat = self.config.chat
-        prices = Prices(prompt=chat.price_prompt, completion=chat.price_completion)
-        budget = Budget(max_tokens=chat.budget_tokens, max_cost=chat.budget_cost, prices=prices, tokens_per_reply=chat.max_new_tokens)
-        latencies = self._latencies(model, [calls[example.id] for example in self._timed(way.examples)], budget)
-        with Ledger(ledger_file, model.name) as ledger:
+        with Ledger(out / "endpoint.jsonl", model.name) as ledger:
+            budget = self._budget(ledger)
             outcomes = {key: found for key, call in calls.items() if (found := ledger.find(call))}
             left = {call.key: key for key, call in calls.items() if key not in outcomes}
+            timed = [calls[example.id] for example in self._timed(way.examples) if example.id not in outcomes]
+            latencies = _Latencies(out / "endpoint-latencies.json", model.name)
+            for call in timed:
+                started = time.perf_counter()
+                for answered in model.answer([call], budget):
+                    latencies.add(time.perf_counter() - started, answered.outcome)
+                    ledger.append(*answered)
+                    outcomes[left.pop(answered.call.key)] = answered.outcome
             for done, (call, outcome) in enumerate(model.answer([calls[key] for key in left.values()], budget), start=1):
                 ledger.append(call, outcome)
                 outcomes[left[call.key]] = outcome
                 self.on_progress(way.name, done, len(left))
         failed = [outcome.error for outcome in outcomes.values() if outcome.text is None]
         if failed:
-            say(f"{way.name}: {len(failed)} answers are missing, the first because of {failed[0]}")
-        return self._answered(way, outcomes, latencies)
+            say(f"{way.name}: {len(failed)} answers failed, the first because of {failed[0]}")
+        return self._answered(way, outcomes, latencies.known(model.name))
 
-    def _latencies(self, model: ChatModel, calls: Sequence[Call], budget: Budget) -> list[float]:
-        """Of single requests, not from the ledger."""
-        latencies = []
-        for call in calls:
-            started = time.perf_counter()
-            if any(outcome.text is not None for _, outcome in model.answer([call], budget)):
-                latencies.append(time.perf_counter() - started)
-        if not latencies:
-            expected = "answers to single requests within the budget"
-            raise ConfigError("baseline", f"{model.name} answered nothing", expected=expected, remedy="see to the endpoint")
-        return latencies
+    def _budget(self, ledger: Ledger) -> Budget:
+        """What earlier runs of the same spent is spent."""
+        chat = self.config.chat
+        prices = Prices(prompt=chat.price_prompt, completion=chat.price_completion)
+        budget = Budget(max_tokens=chat.budget_tokens, max_cost=chat.budget_cost, prices=prices, tokens_per_reply=chat.max_new_tokens)
+        budget.count(ledger.spent_before)
+        return budget
 
     def _answered(self, way: Way, outcomes: dict[str, Outcome], latencies: Sequence[float]) -> Answered:
         answers = {}
@@ -249,6 +251,33 @@ class _Asking:
             peak_memory_bytes=None,
         )
         return Answered(way=way, answers=answers, taken=taken)
+
+
+class _Latencies:
+    """Seconds of single requests, kept beside the answers that they belong to."""
+
+    def __init__(self, file: Path, model: str) -> None:
+        self._file, self._model = file, model
+        record = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        self._seconds: list[float] = record.get(model, [])
+        self._others = {name: seconds for name, seconds in record.items() if name != model}
+
+    def add(self, seconds: float, outcome: Outcome) -> None:
+        """One more; a failure says nothing of how long an answer takes."""
+        if outcome.text is not None:
+            self._seconds.append(seconds)
+            write_json(self._file, {**self._others, self._model: self._seconds})
+
+    def known(self, model: str) -> list[float]:
+        """At least one.
+
+        Raises:
+            ConfigError: nothing was answered.
+        """
+        if not self._seconds:
+            expected = "answers to single requests within the budget"
+            raise ConfigError("baseline", f"{model} answered nothing", expected=expected, remedy="see to the endpoint, or raise the budget")
+        return self._seconds
 
 
 def _leaves(way: Way, config: BaselineConfig) -> bool:

@@ -32,17 +32,19 @@ class Decision:
     paragraph: str
 
 
-def decide(results: Sequence[WayResult], metric: Metric, against_best: Mapping[str, Comparison], *, requests: float | None) -> Decision:
+def decide(
+    results: Sequence[WayResult], metric: Metric, best: str, against_best: Mapping[str, Comparison], *, requests: float | None
+) -> Decision:
     """Choose.
 
     Args:
         results: the ways.
         metric: what quality is measured by.
+        best: name of the best way by it.
         against_best: each other way's comparison with the best one, by its name.
         requests: a month; None where costs do not matter.
     """
     by_name = {result.name: result for result in results}
-    best = best_of(results, metric)
     contenders = [best, *(name for name, comparison in against_best.items() if comparison.verdict != "worse")]
     simplest = sorted(contenders, key=IN_ORDER.index)
     take = _cheapest([by_name[name] for name in simplest], requests)
@@ -55,10 +57,10 @@ def decide(results: Sequence[WayResult], metric: Metric, against_best: Mapping[s
     return Decision(take=take, best=best, contenders=tuple(contenders), paragraph=" ".join(sentences))
 
 
-def best_of(results: Sequence[WayResult], metric: Metric) -> str:
+def best_of(means: Mapping[str, float], metric: Metric) -> str:
     """Name of the way with the best mean; of equals the simplest."""
     sign = 1 if metric.higher_is_better else -1
-    return max(results, key=lambda result: (sign * result.scores[metric.name].value, -IN_ORDER.index(result.name))).name
+    return max(means, key=lambda name: (sign * means[name], -IN_ORDER.index(name)))
 
 
 def _cheapest(simplest_first: Sequence[WayResult], requests: float | None) -> str:

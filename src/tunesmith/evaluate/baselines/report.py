@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from tunesmith.config import BaselineConfig
@@ -63,7 +64,7 @@ def build_baseline_report(
     if not scored:
         raise DataError("baseline", "no scorer applies to the answers of every way", expected="a score", remedy="name one with --scorer")
     metric = scored[0]
-    best = best_of(results, metric)
+    best = best_of(_shared_means(answered, metric), metric)
     others = [one.way.name for one in answered if one.way.name != best]
     compared = [_compare(held_out, answered, best, other, metric, config) for other in others]
     comparisons = dict(zip(others, judge_together(compared, config.evaluation), strict=True))
@@ -75,9 +76,27 @@ def build_baseline_report(
         metric=metric,
         results=tuple(results),
         comparisons=comparisons,
-        decision=decide(results, metric, comparisons, requests=config.requests_a_month),
+        decision=decide(results, metric, best, comparisons, requests=config.requests_a_month),
         settings=config.model_dump(mode="json"),
     )
+
+
+def _shared_means(answered: Sequence[Answered], metric: Metric) -> dict[str, float]:
+    """Of each way over the examples that all of them answered: one that failed on hard questions is not the better for it.
+
+    Raises:
+        DataError: there is no such example.
+    """
+    scores = {
+        one.way.name: {key: answer.scores[metric.name] for key, answer in one.answers.items() if metric.name in answer.scores}
+        for one in answered
+    }
+    shared = set.intersection(*(set(one) for one in scores.values()))
+    if not shared:
+        raise DataError(
+            "baseline", "no example was answered in every way", expected="one at least", remedy="see to the endpoint, or ask more"
+        )
+    return {name: fmean(one[key] for key in sorted(shared)) for name, one in scores.items()}
 
 
 def _compare(
