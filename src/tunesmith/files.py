@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 
 def sync_directory(path: Path) -> None:
     """Make renames inside `path` survive a power cut (POSIX; a no-op where directories cannot be opened)."""
@@ -71,6 +69,8 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 
 def append_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Add one JSON object a line, on the disk when this returns; a torn last line is cut off first. Several processes may append."""
+    from filelock import FileLock  # here, so that a bare Python can ask what models there are
+
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode("utf-8", "surrogatepass")
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):

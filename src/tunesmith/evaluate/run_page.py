@@ -18,6 +18,12 @@ from tunesmith.files import write_text
 from tunesmith.runs import RunDirectory
 
 
+def refresh_pages(run: RunDirectory) -> None:
+    """As `write_pages`, where the run was evaluated; else there is no page yet."""
+    if run.evaluation_report_file.is_file():
+        write_pages(run)
+
+
 def write_pages(run: RunDirectory) -> None:
     """Write `evaluation/report.html` and `report.md` anew.
 

@@ -51,7 +51,7 @@ def decide(
     sentences = [
         _quality(by_name[take], by_name[best], metric, against_best),
         *_others(results, take, best, against_best, contenders),
-        _practice(by_name[take]),
+        _practice(by_name[take], by_name[best]),
         *_money(results, by_name[take], requests),
     ]
     return Decision(take=take, best=best, contenders=tuple(contenders), paragraph=" ".join(sentences))
@@ -96,10 +96,14 @@ def _others(
     return sentences
 
 
-def _practice(taken: WayResult) -> str:
+def _practice(taken: WayResult, best: WayResult) -> str:
     where = "its questions leave this machine" if taken.data_leaves else "nothing leaves this machine"
     memory = f", {taken.peak_memory_bytes / 1e9:.1f} GB of memory" if taken.peak_memory_bytes else ""
-    return f"A request takes {taken.latency_seconds:.1f} s{memory}; {where}."
+    text = f"A request takes {taken.latency_seconds:.2g} s{memory}; {where}."
+    if best.latency_seconds < taken.latency_seconds:
+        tokens = f"{best.prompt_tokens:.0f} prompt tokens instead of {taken.prompt_tokens:.0f}"
+        text += f" With `{best.name}` it takes {best.latency_seconds:.2g} s and {tokens}."
+    return text
 
 
 def _money(results: Sequence[WayResult], taken: WayResult, requests: float | None) -> list[str]:

@@ -28,7 +28,7 @@ from tunesmith.evaluate.benchmarks.report import BenchmarkReport, BenchmarkScore
 from tunesmith.evaluate.benchmarks.scores import Outcome, Place, Score, require_same_documents
 from tunesmith.evaluate.benchmarks.sources import find_source
 from tunesmith.evaluate.benchmarks.tasks import LoadedBenchmark, load_benchmark
-from tunesmith.evaluate.run_page import write_pages
+from tunesmith.evaluate.run_page import refresh_pages
 from tunesmith.files import write_json, write_text
 from tunesmith.runs import RunDirectory, is_run
 
@@ -193,8 +193,8 @@ def _write(out: Path, report: BenchmarkReport) -> None:
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "report.html", render_html(report))
     write_json(out / "report.json", report.to_json())
-    if is_run(out.parent) and (run := RunDirectory(out.parent)).benchmarks_dir == out and run.evaluation_report_file.is_file():
-        write_pages(run)
+    if is_run(out.parent) and (run := RunDirectory(out.parent)).benchmarks_dir == out:
+        refresh_pages(run)
 
 
 def _ignore(*_: object) -> None:

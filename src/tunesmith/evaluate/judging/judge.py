@@ -27,7 +27,7 @@ from tunesmith.evaluate.judging.pointwise import judge_scores
 from tunesmith.evaluate.judging.prompts import PROMPT_VERSION
 from tunesmith.evaluate.judging.rubric import Rubric, read_rubric
 from tunesmith.evaluate.judging.summary import summarise_pairs, summarise_scores
-from tunesmith.evaluate.run_page import write_pages
+from tunesmith.evaluate.run_page import refresh_pages
 from tunesmith.evaluate.votes import Vote, read_votes, time_now
 from tunesmith.files import file_sha256
 from tunesmith.runs import RunDirectory
@@ -69,7 +69,7 @@ def judge_runs(
         with lock:
             judged = _judge(runs[0], contest, rubric, judge, config, votes, on_reply or (lambda tally, budget: None))
             write_judgement(runs[0], judged.document, judged.votes)
-            write_pages(runs[0])
+            refresh_pages(runs[0])
     except Timeout:
         raise RunError(str(runs[0].path), "another process judges it", expected="one at a time", remedy="wait for it, or end it") from None
     return judged.document
