@@ -66,7 +66,7 @@ def test_every_run_is_compared_with_the_first(tmp_path: Path) -> None:
     found = compare_runs([first, second, third], CONFIG)
     assert (found.first, found.num_examples, [other.run for other in found.others]) == ("run-1", 40, ["run-2", "run-3"])
     assert found.means["run-1"]["loss"] == pytest.approx(2.0)
-    assert found.means["base"]["rouge_l"] == pytest.approx(0.1)
+    assert found.means["tiny"]["rouge_l"] == pytest.approx(0.1)
     better, same = found.others
     assert {comparison.verdict for comparison in better.comparisons} == {"better"}
     assert (len(better.newly_right), better.newly_wrong) == (40, ())

@@ -84,7 +84,8 @@ def compare_runs(runs: Sequence[RunDirectory], config: EvaluateConfig, *, only_s
     ids, num_left_out = _shared_ids(records, only_shared)
     first = runs[0].name
     notes: list[str] = []
-    combined = [_combined(records, one) for one in ids]
+    untrained = reports[first].model_name + (" (base)" if reports[first].model_name in reports else "")
+    combined = [_combined(records, one, untrained) for one in ids]
     metrics = _metrics(reports, combined, notes)
     compared = _compared(metrics, combined, first, [name for name in reports if name != first], config)
     rule = reports[first].flips.rule
@@ -92,7 +93,7 @@ def compare_runs(runs: Sequence[RunDirectory], config: EvaluateConfig, *, only_s
         first=first,
         num_examples=len(ids),
         num_left_out=num_left_out,
-        means=_means(metrics, combined, ("base", *reports)),
+        means=_means(metrics, combined, (untrained, *reports)),
         titles={metric.name: metric.title for metric in metrics},
         others=tuple(_against_first(name, comparisons, combined, first, rule) for name, comparisons in compared.items()),
         notes=tuple(notes),
@@ -138,10 +139,10 @@ def _with_metric(metric: Metric, combined: Sequence[EvaluationRecord]) -> list[E
     return [record for record in combined if all(metric.name in answer.scores for answer in record.answers.values())]
 
 
-def _combined(records: Mapping[str, Records], one: str) -> EvaluationRecord:
+def _combined(records: Mapping[str, Records], one: str, untrained: str) -> EvaluationRecord:
     """One record with every run's tuned answer under the run's name."""
     first = next(iter(records.values()))[one]
-    answers: dict[str, ModelAnswer] = {"base": first.base} | {name: run[one].tuned for name, run in records.items()}
+    answers: dict[str, ModelAnswer] = {untrained: first.base} | {name: run[one].tuned for name, run in records.items()}
     return dataclasses.replace(first, answers=answers)
 
 
