@@ -72,7 +72,7 @@ class Shelf:
         texts = [passage.text for passage in passages]
         if retriever == "embeddings":
             return cls(passages, None, embed(texts))
-        import bm25s  # type: ignore[import-untyped]
+        import bm25s
 
         index = bm25s.BM25()  # Lucene's form of BM25, k1 1.5, b 0.75
         index.index([words(text) for text in texts], show_progress=False)
