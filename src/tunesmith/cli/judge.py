@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import LIMITS, BudgetCost, BudgetTokens, Json, PriceCompletion, PricePrompt
 from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tunesmith.chat.budget import Budget
     from tunesmith.evaluate.judging.asking import Tally
 
-JUDGE, LIMITS = "Judge", "How much, and what it may cost"
+JUDGE = "Judge"
 
 
 def judge(
@@ -91,18 +91,10 @@ def judge(
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Judge a seeded sample of this many examples. [default: all]", rich_help_panel=LIMITS)
     ] = None,
-    budget_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Most tokens of all requests together. [default: no limit]", rich_help_panel=LIMITS)
-    ] = None,
-    budget_cost: Annotated[
-        float | None, typer.Option(metavar="X", help="Most money, by the two prices. [default: no limit]", rich_help_panel=LIMITS)
-    ] = None,
-    price_prompt: Annotated[
-        float | None, typer.Option(metavar="X", help="Price of a million prompt tokens. [default: 0]", rich_help_panel=LIMITS)
-    ] = None,
-    price_completion: Annotated[
-        float | None, typer.Option(metavar="X", help="Price of a million tokens of replies. [default: 0]", rich_help_panel=LIMITS)
-    ] = None,
+    budget_tokens: BudgetTokens = None,
+    budget_cost: BudgetCost = None,
+    price_prompt: PricePrompt = None,
+    price_completion: PriceCompletion = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the sample, the judge and the intervals. [default: 0]")] = None,
     as_json: Json = False,
 ) -> None:

@@ -63,6 +63,21 @@ Split = Annotated[
         rich_help_panel=READING,
     ),
 ]
+LIMITS = "How much, and what it may cost"
+"""Panel of the verbs that ask chat models."""
+
+BudgetTokens = Annotated[
+    int | None, typer.Option(metavar="N", help="Most tokens of all requests together. [default: no limit]", rich_help_panel=LIMITS)
+]
+BudgetCost = Annotated[
+    float | None, typer.Option(metavar="X", help="Most money, by the two prices. [default: no limit]", rich_help_panel=LIMITS)
+]
+PricePrompt = Annotated[
+    float | None, typer.Option(metavar="X", help="Price of a million prompt tokens. [default: 0]", rich_help_panel=LIMITS)
+]
+PriceCompletion = Annotated[
+    float | None, typer.Option(metavar="X", help="Price of a million tokens of replies. [default: 0]", rich_help_panel=LIMITS)
+]
 AGAINST_HELP = "Look for the questions of benchmarks in this file or folder, laid out as on the hub; may come again. [default: none]"
 """Of `--against`, which stands in another panel of each verb."""
 

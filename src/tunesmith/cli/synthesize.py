@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import LIMITS, BudgetCost, BudgetTokens, Json, PriceCompletion, PricePrompt
 from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import print_json, say, suggest
 
 if TYPE_CHECKING:
     from tunesmith.synthesize.task import Task, TemplateTask
 
-TEACHER, LIMITS, RECIPE = "Teacher", "How much, and what it may cost", "For some recipes"
+TEACHER, RECIPE = "Teacher", "For some recipes"
 
 
 def synthesize(
@@ -81,18 +81,10 @@ def synthesize(
     per_item: Annotated[
         int | None, typer.Option(metavar="N", help="Examples to ask for in one request. [default: 3]", rich_help_panel=LIMITS)
     ] = None,
-    budget_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Most tokens of all requests together. [default: no limit]", rich_help_panel=LIMITS)
-    ] = None,
-    budget_cost: Annotated[
-        float | None, typer.Option(metavar="X", help="Most money, by the two prices. [default: no limit]", rich_help_panel=LIMITS)
-    ] = None,
-    price_prompt: Annotated[
-        float | None, typer.Option(metavar="X", help="Price of a million prompt tokens. [default: 0]", rich_help_panel=LIMITS)
-    ] = None,
-    price_completion: Annotated[
-        float | None, typer.Option(metavar="X", help="Price of a million tokens of replies. [default: 0]", rich_help_panel=LIMITS)
-    ] = None,
+    budget_tokens: BudgetTokens = None,
+    budget_cost: BudgetCost = None,
+    price_prompt: PricePrompt = None,
+    price_completion: PriceCompletion = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Decides what is asked in which order. [default: 0]")] = None,
     scope: Annotated[
         str | None,

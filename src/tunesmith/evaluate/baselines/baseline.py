@@ -225,7 +225,7 @@ class _Asking:
         failed = [outcome.error for outcome in outcomes.values() if outcome.text is None]
         if failed:
             say(f"{way.name}: {len(failed)} answers failed, the first because of {failed[0]}")
-        return self._answered(way, outcomes, latencies.known(model.name))
+        return self._answered(way, outcomes, latencies.known())
 
     def _budget(self, ledger: Ledger) -> Budget:
         """What earlier runs of the same spent is spent."""
@@ -268,7 +268,7 @@ class _Latencies:
             self._seconds.append(seconds)
             write_json(self._file, {**self._others, self._model: self._seconds})
 
-    def known(self, model: str) -> list[float]:
+    def known(self) -> list[float]:
         """At least one.
 
         Raises:
@@ -276,7 +276,9 @@ class _Latencies:
         """
         if not self._seconds:
             expected = "answers to single requests within the budget"
-            raise ConfigError("baseline", f"{model} answered nothing", expected=expected, remedy="see to the endpoint, or raise the budget")
+            raise ConfigError(
+                "baseline", f"{self._model} answered nothing", expected=expected, remedy="see to the endpoint, or raise the budget"
+            )
         return self._seconds
 
 
