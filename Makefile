@@ -1,5 +1,6 @@
 # make demo    create the environment, install, run the whole loop on the built-in data set
 # make test    create the environment, install, run every check and test
+# make test-browser   drive the pages of the studio in Chromium
 # make bench   speed and memory against peers (see bench/README.md)
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test check format bench clean
+.PHONY: install demo test test-browser check format bench clean
 
 install: $(INSTALLED)
 
@@ -20,7 +21,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench,qlora]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,bench,qlora,studio]"
 	touch $@
 
 demo: install
@@ -34,6 +35,10 @@ check: install
 # Two processes of one thread each: torch's threads get in each other's way when several processes compute at once.
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# The pages of `tunesmith studio` in a real Chromium; what is not there is said.
+test-browser: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser -rs tests/studio/browser
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ Settings are frozen; unknown keys are refused. The command line and the Python A
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
@@ -343,8 +344,9 @@ class AnalyzeConfig(Settings):
     """Copies the prompt: this share of the completion's 4-grams stand in the prompt."""
     memorised_share: float = Field(default=0.5, gt=0, le=1)
     """Recalled training answer: this share of the 4-grams of both are in both."""
-    near_similarity: float = Field(default=0.6, gt=0, lt=1)
-    """A training prompt is near a failed one from this cosine of their embeddings on; below it the data lack such examples."""
+    near_similarity: float | None = Field(default=None, gt=0, lt=1)
+    """A training prompt is near a failed one from this cosine of their embeddings on; below it the data lack such examples. None takes what
+    is usual among the training prompts."""
     embeddings: str = "all-minilm-l6-v2"
     """The sentence model: a name, a folder, a hub id; `words` compares words (TF-IDF) instead."""
     severity: Mapping[str, Literal["catastrophic", "major", "minor"]] = Field(default_factory=dict)
@@ -541,6 +543,95 @@ class JudgeConfig(ChatConfig):
     """Of the intervals."""
     num_resamples: int = Field(default=2000, ge=100)
     """Bootstrap resamples."""
+
+
+class ServeConfig(Settings):
+    """An OpenAI-compatible server."""
+
+    models: tuple[str, ...] = Field(min_length=1)
+    """Runs and models to serve, each by any reference; the base of a run is served too."""
+    host: str = "127.0.0.1"
+    """Address to listen on; any but a loopback address needs keys."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """0 takes a free one."""
+    engine: Literal["tunesmith", "vllm"] = "tunesmith"
+    """Our own generation, or hand over to vLLM."""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """Of requests that name none. 0 is how evaluations ask; OpenAI's own servers take 1."""
+    max_tokens: int = Field(default=1024, ge=1)
+    """Most tokens of one completion, and of a chat's answer where the request names no number."""
+    max_choices: int = Field(default=16, ge=1)
+    """Most completions of one request: its prompts times its `n`."""
+    batch_size: int = Field(default=64, ge=1)
+    """Sequences decoded together, on each base model."""
+    queue_size: int = Field(default=256, ge=0)
+    """Sequences that may wait for a place among those; further requests are told to come again later."""
+    request_seconds: float = Field(default=300.0, gt=0)
+    """Most time for one request, waiting included."""
+    grace_seconds: float = Field(default=30.0, ge=0)
+    """Most time for what runs when the server is told to stop."""
+    client_seconds: float = Field(default=15.0, gt=0)
+    """Most time a client may take to send its headers, to send its body, and to take a piece of a stream."""
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    """Of a request."""
+    max_connections: int = Field(default=1024, ge=1)
+    """Open at the same time."""
+    keys_file: Path | None = None
+    """Where hashes of keys are kept; None takes `serve-keys.json` in the settings directory. Keys are asked for where it holds any."""
+    allow_origins: tuple[str, ...] = ()
+    """Origins (`https://app.example`) whose web pages may call the server from a browser; `*` allows all."""
+    allow_hosts: tuple[str, ...] = ()
+    """Further names under which a server on a loopback address may be called, as by a proxy."""
+    guardrails: Path | None = None
+    """A file of rules for prompts and answers; None: none."""
+    log_prompts: bool = False
+    """Write prompts and answers into the log."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Compute type; `auto` is bfloat16 where the device has it natively."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [one for one in origins if one != "*" and not re.fullmatch(r"https?://[^/\s]+", one)]:
+            raise ValueError(f"origins as a browser names them, such as https://app.example, not {bad[0]!r}")
+        return origins
+
+
+class StudioConfig(Settings):
+    """Web pages over runs and data sets."""
+
+    runs: Path = Path("runs")
+    """Where runs are kept."""
+    data: Path = Path("prepared")
+    """Where prepared data sets are kept."""
+    host: str = "127.0.0.1"
+    """Address to listen on; any that others can reach asks for a token."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    allow_host: tuple[str, ...] = ()
+    """Further names by which browsers may call the studio, such as that of a proxy before it."""
+    open: bool = False
+    """Open the first page in a browser."""
+
+
+class ExportConfig(Settings):
+    """A tuned model in a format that other programs run."""
+
+    dtype: Literal["base", "float32", "bfloat16", "float16"] = "base"
+    """Of the merged weights; `base` is that of the base model's files. Merging itself happens in float32."""
+    gguf_type: Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m"] = "f16"
+    """Of the weights in a GGUF file; the two of four bits need llama.cpp's `llama-quantize`."""
+    adapter: bool = False
+    """For the hub: push the adapter alone, which PEFT puts on the base model."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Ollama's, where a request names none; 0 is how evaluations ask."""
+    num_ctx: int | None = Field(default=None, ge=1)
+    """Tokens of context that Ollama reserves memory for; None takes the model's, at most 8,192."""
+    parity_examples: int = Field(default=20, ge=1)
+    """Held-out prompts that the exported model and the one it was made from both answer."""
+    parity_tokens: int = Field(default=32, ge=1)
+    """Most new tokens in each of those answers."""
 
 
 SettingsType = TypeVar("SettingsType", bound=Settings)

@@ -11,8 +11,9 @@ runs/faq-smollm2/
   checkpoints/step-00000040/   all that resuming needs
   best/step-00000040/          trained weights at the best validation loss
   model/              the result: a PEFT adapter, or a folder `from_pretrained` loads
+  process.json        which process trains in this run, or how the last one ended
   manifest.json       written last: its presence means the run is complete
-  evaluation/         records.jsonl, report.json, report.html, report.md; votes.jsonl of people
+  evaluation/         answers.jsonl, records.jsonl, report.json, report.html, report.md; votes.jsonl of people
                       judgement.json, judge_votes.jsonl, judge_calls/ of judges
   analysis/           records.jsonl, actions.json, review.csv, analysis.json
   probes/             scope.json, leaks.json
@@ -22,13 +23,15 @@ runs/faq-smollm2/
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -37,7 +40,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from tunesmith.errors import RunError
+from tunesmith.errors import RunError, TrainingInterrupted
 from tunesmith.files import read_json_lines, remove_leftovers, write_json, write_text
 
 SCHEMA_VERSION = 1
@@ -85,6 +88,11 @@ class RunDirectory:
     @property
     def evaluation_records_file(self) -> Path:
         return self.evaluation_dir / "records.jsonl"
+
+    @property
+    def evaluation_answers_file(self) -> Path:
+        """Of the latest evaluation, before they were scored."""
+        return self.evaluation_dir / "answers.jsonl"
 
     @property
     def evaluation_report_file(self) -> Path:
@@ -148,6 +156,10 @@ class RunDirectory:
     @property
     def benchmarks_dir(self) -> Path:
         return self.path / "benchmarks"
+
+    @property
+    def process_file(self) -> Path:
+        return self.path / "process.json"
 
     @property
     def is_complete(self) -> bool:
@@ -234,9 +246,32 @@ class RunDirectory:
                 remedy="wait for it to end, or stop it with Ctrl-C",
             ) from None
         try:
-            yield
+            with self._noting_process():
+                yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _noting_process(self) -> Iterator[None]:
+        """Keep in `process.json` who is at it and how it ended, so that what watches the run stops this process and no other."""
+        import psutil  # here, so that a bare Python can list runs
+
+        process = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname(), "command": sys.argv}
+        note = {"schema_version": SCHEMA_VERSION, **process}
+        write_json(self.process_file, {**note, "outcome": "running", "message": None})
+        outcome, message = "failed", None
+        try:
+            yield
+            outcome = "done"
+        except (KeyboardInterrupt, TrainingInterrupted):
+            outcome = "interrupted"
+            raise
+        except BaseException as error:
+            message = str(error) or type(error).__name__
+            raise
+        finally:
+            with suppress(OSError):  # a full disk; the error that is on its way says so
+                write_json(self.process_file, {**note, "outcome": outcome, "message": message})
 
     def remove_leftovers(self) -> None:
         """Clear away what a killed process left half-written. Call when going on with the run."""

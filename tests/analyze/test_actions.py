@@ -13,7 +13,6 @@ from tests.evaluate.fakes import answer, example, record
 from tunesmith.analyze.actions import Origin
 from tunesmith.analyze.analysis import analyze_records
 from tunesmith.analyze.analyze import write_analysis
-from tunesmith.analyze.found import find_groups
 from tunesmith.analyze.nearest import WORDS, Space
 from tunesmith.analyze.results import Analysis
 from tunesmith.config import AnalyzeConfig, PrepareConfig
@@ -171,19 +170,9 @@ def test_answers_are_made_again_from_the_same_examples(tmp_path: Path) -> None:
 def test_the_nearest_training_prompts_by_words() -> None:
     train = [example(f"How do I clean part {i}?", "x", name=str(i)) for i in range(20)] + [example("Where is my invoice?", "x", name="in")]
     space = Space.open(WORDS)
-    (near,) = space.nearest(["My invoice, where is it?"], train, count=2)
+    (near,), usual = space.compare(["My invoice, where is it?"], train, count=2)
     assert (near[0].position, len(near)) == (20, 2)
     assert 0.8 < near[0].similarity <= 1.0001
-    assert space.nearest(["a"], [], count=2) == [()]
+    assert usual is None  # too few to say
+    assert space.compare(["a"], [], count=2) == ([()], None)
     assert space.similarity("a", "a") is None
-
-
-def test_failures_left_over_are_grouped_by_what_they_are_about() -> None:
-    subjects = {"invoice": "refund invoice payment card", "login": "password login account reset"}
-    texts = {f"{name}{i}": f"question {i} on {words} please" for name, words in subjects.items() for i in range(12)}
-    groups = find_groups(texts, None, seed=0)
-    assert sorted(sorted({one.rstrip("0123456789") for one in group.members}) for group in groups) == [["invoice"], ["login"]]
-    assert {len(group.members) for group in groups} == {12}
-    assert groups == find_groups(dict(reversed(texts.items())), None, seed=0)
-    assert find_groups(dict(list(texts.items())[:19]), None, seed=0) == ()
-    assert any("invoice" in group.title or "refund" in group.title or "payment" in group.title for group in groups)

@@ -22,6 +22,11 @@ ENGLISH = Spelling.learn([example("What does the flurbonator do?", "The flurbona
         ("wierd", "weird"),
         ("neccessary", "necessary"),
         ("embarassing", "embarrassing"),
+        ("transmiter", "transmitter"),  # no trans- with a miter
+        ("copetition", "competition"),
+        ("responsability", "responsibility"),  # no ability to response
+        ("unbelieveable", "unbelievable"),
+        ("unneccessary", "unnecessary"),  # a prefix helps no stem that is misspelt
     ],
 )
 def test_misspelt_words_are_named_with_what_was_meant(wrong: str, meant: str) -> None:
@@ -41,6 +46,9 @@ def test_misspelt_words_are_named_with_what_was_meant(wrong: str, meant: str) ->
         "datasets, overfitting, hyperparameters, chatbots, preprocessing",  # compounds
         "don't, doesn't, I'm, we'll, they've, it's, the model's, the users' ones",
         "a fine-tuned, well-known, state-of-the-art model",
+        "deduplication, deduplicated, upsampling, reindexing, multithreaded, unquantized",  # prefixes
+        "reusability, gamification, tunable, tokenizers, robustness, serverless",  # suffixes
+        "re-indexing, de-duplicated, neuro-symbolic, the reIndexing of preTrained models",
         "the flurbonator",  # of the training data
         "qwxzv, llm, gpu",  # no word is near
         "naïve café résumé",

@@ -20,13 +20,16 @@ from tunesmith.config import (
     AnalyzeConfig,
     BenchmarkConfig,
     EvaluateConfig,
+    ExportConfig,
     GenerateConfig,
     JudgeConfig,
     LeaksConfig,
     LoraConfig,
     PrepareConfig,
     ScopeConfig,
+    ServeConfig,
     Settings,
+    StudioConfig,
     SynthesizeConfig,
     TrainConfig,
 )
@@ -34,7 +37,8 @@ from tunesmith.train.plan import TOKENS_PER_MICRO_BATCH
 
 IN_ORDER = [
     "demo", "check", "prepare", "synthesize", "preview", "estimate", "train",
-    "generate", "evaluate", "benchmark", "baseline", "judge", "rate", "rank", "analyze", "probe", "sweep", "publish", "runs", "models",
+    "generate", "evaluate", "benchmark", "baseline", "judge", "rate", "rank", "analyze", "probe", "sweep", "export", "publish",
+    "guard", "serve", "studio", "runs", "models",
 ]  # fmt: skip
 HEAVY = {"torch", "transformers", "pydantic", "datasets", "rich", "numpy", "yaml", "peft"}
 
@@ -74,7 +78,7 @@ FLAGS = {
     },
     "evaluate": {
         "--split", "--limit", "--max-new-tokens", "--batch-size", "--scorer", "--weight", "--embeddings", "--confidence", "--seed",
-        "--dtype", "--device", "--require", "--json",
+        "--rescore", "--dtype", "--device", "--require", "--json",
     },
     "judge": {
         "--judge", "--judge-model", "--mode", "--rubric", "--hide-reference", "--repeats", "--inconsistent", "--votes", "--confidence",
@@ -104,18 +108,32 @@ FLAGS = {
         "--limit", "--samples", "--candidates", "--show-secrets", "--max-new-tokens", "--batch-size",
         "--confidence", "--seed", "--dtype", "--device", "--json",
     },
-    "rate": {"--mode", "--rater", "--votes", "--limit", "--show-reference", "--summary", "--seed", "--json"},
-    "rank": {"--kind", "--by-metric", "--confidence", "--resamples", "--seed", "--html", "--json"},
+    "rate": {"--mode", "--rater", "--votes", "--limit", "--show-reference", "--summary", "--include-earlier", "--seed", "--json"},
+    "rank": {"--kind", "--by-metric", "--confidence", "--resamples", "--seed", "--include-earlier", "--html", "--json"},
     "analyze": {
         "--length-ratio", "--repeated-share", "--compression-ratio", "--copied-share", "--memorised-share", "--near-similarity",
         "--embeddings", "--severity", "--model", "--out", "--split", "--limit", "--max-new-tokens", "--batch-size", "--template",
         "--judge", "--judge-model", "--budget-tokens", "--shown", "--seed", "--dtype", "--device", "--json",
     },
+    "export": {
+        "--to", "--out", "--dtype", "--type", "--repo", "--adapter", "--public", "--licence", "--temperature", "--num-ctx",
+        "--parity-examples", "--parity-tokens", "--device", "--json",
+    },
     "publish": {"--to", "--repo", "--public", "--licence", "--out", "--json"},
+    "studio": {"--runs", "--data", "--host", "--port", "--allow-host", "--open", "--no-open", "--json"},
     "runs list": {"--runs-dir", "--json"},
     "runs show": {"--json"},
     "runs compare": {"--only-shared", "--confidence", "--json"},
     "runs lineage": {"--runs-dir", "--json"},
+    "guard": {
+        "--guardrails", "--set", "--run", "--off-topic", "--general", "--answers", "--split", "--shown", "--confidence", "--json",
+    },
+    "serve": {
+        "--host", "--port", "--engine", "--dry-run", "--make-key", "--keys", "--allow-origin", "--allow-host", "--temperature",
+        "--max-tokens", "--guardrails",
+        "--batch-size", "--queue-size", "--max-choices", "--request-seconds", "--client-seconds", "--grace-seconds", "--max-body-bytes",
+        "--max-connections", "--log-prompts", "--dtype", "--device", "--json",
+    },
     "models list": {"--json"},
     "models accept": {"--yes", "--json"},
 }  # fmt: skip
@@ -181,6 +199,10 @@ DEFAULTS = {
     ("judge", "votes"): "the run's own, if any",
     ("judge", "budget_tokens"): "no limit",
     ("judge", "budget_cost"): "no limit",
+    ("studio", "allow_host"): "none",
+    ("studio", "open"): "no-open",
+    ("export", "adapter"): "the merged model",
+    ("export", "num_ctx"): "the model's, at most 8,192",
     ("generate", "max_prompt_tokens"): "what the context leaves",
     ("generate", "top_k"): "all",
     ("generate", "stop"): "none",
@@ -196,10 +218,13 @@ SETTINGS: list[tuple[str, type[Settings], set[str]]] = [
     ("generate", GenerateConfig, set()),
     ("evaluate", EvaluateConfig, {"generation", "num_resamples", "right_threshold", "scorers", "weights"}),
     ("judge", JudgeConfig, {"num_resamples"}),
+    ("export", ExportConfig, set()),
     ("benchmark", BenchmarkConfig, {"tasks", "num_resamples"}),
     ("analyze", AnalyzeConfig, {"severity"}),
     ("probe scope", ScopeConfig, set()),
     ("probe leaks", LeaksConfig, set()),
+    ("studio", StudioConfig, set()),
+    ("serve", ServeConfig, {"models", "keys_file", "guardrails", "allow_origins", "allow_hosts", "log_prompts", "dtype", "device"}),
 ]
 """Verb, its settings, and the fields that are no option of their own (nested, arguments, or not for the command line)."""
 

@@ -12,11 +12,13 @@ import pytest
 
 from tests.evaluate.fakes import record
 from tunesmith.config import EvaluateConfig
+from tunesmith.errors import ConfigError
 from tunesmith.evaluate.contestants import load_contestants, metric_votes
+from tunesmith.evaluate.earlier import newest_answers, part_votes
 from tunesmith.evaluate.evaluate import _write as write_evaluation
 from tunesmith.evaluate.records import write_records
 from tunesmith.evaluate.report import build_report
-from tunesmith.evaluate.votes import Vote, append_votes, read_votes
+from tunesmith.evaluate.votes import Vote, answer_key, append_votes, read_votes
 from tunesmith.files import write_json
 from tunesmith.runs import RunDirectory
 
@@ -128,6 +130,80 @@ def test_metric_votes_take_loss_the_right_way_round_and_equal_scores_as_ties(run
 def test_a_base_model_asked_in_two_ways_is_two_contestants(run: Path, tmp_path: Path) -> None:
     other = evaluated_run(tmp_path, "short", "Press it", base="Who knows?")
     assert [one.name for one in load_contestants([run, other])] == ["tiny", "tiny (short)", "faq", "short"]
+
+
+def test_a_run_named_like_the_base_model_of_another_is_refused(run: Path, tmp_path: Path) -> None:
+    named = evaluated_run(tmp_path, "tiny", "Press it")
+    write_json(named / "run.json", {"schema_version": 1, "model": {"name": "other"}})
+    for runs in ([run, named], [named, run]):
+        with pytest.raises(ConfigError, match="another has a base model of that name"):
+            load_contestants(runs)
+
+
+def evaluate_again(run: Path, tuned: str, *, count: int = NUM) -> None:
+    records = [record(name=f"e{i}", base=f"No idea. {i}", tuned=f"{tuned} {i}", prompt=f"Question {i}? {ESCAPE}") for i in range(count)]
+    write_records(RunDirectory(run).evaluation_records_file, records)
+
+
+def test_votes_on_earlier_answers_are_left_out_and_counted_and_kept(run: Path) -> None:
+    tunesmith("rate", run, "--rater", "ana", keys="1" * 12 + "q")
+    before = RunDirectory(run).votes_file.read_bytes()
+    assert json.loads(tunesmith("rank", run, "--json").stdout)["num_earlier"] == 0
+    evaluate_again(run, "Something else")
+    nothing = tunesmith("rank", run)
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert "all 12 votes are on earlier answers" in nothing.stderr
+    assert "--include-earlier" in nothing.stderr
+    done = tunesmith("rate", run, "--rater", "ana", keys="2" * 15 + "q")
+    assert "12 votes are on earlier answers: left out; --include-earlier counts them" in done.stdout
+    document = json.loads(tunesmith("rank", run, "--json").stdout)
+    assert (document["num_votes"], document["num_earlier"]) == (15, 12)
+    assert document["notes"][0] == "12 votes are on earlier answers: left out; --include-earlier counts them"
+    pooled = json.loads(tunesmith("rank", run, "--include-earlier", "--json").stdout)
+    assert (pooled["num_votes"], pooled["num_earlier"]) == (27, 12)
+    assert pooled["notes"][0].startswith("12 votes are on earlier answers: counted")
+    plain = json.loads(tunesmith("rank", RunDirectory(run).votes_file, "--json").stdout)
+    assert (plain["num_votes"], plain["num_earlier"]) == (27, 0)
+    assert RunDirectory(run).votes_file.read_bytes().startswith(before)
+
+
+def test_the_summary_leaves_earlier_votes_and_scores_out(run: Path) -> None:
+    tunesmith("rate", run, "--rater", "ana", keys="1q")
+    tunesmith("rate", run, "--rater", "ana", "--mode", "rubric", keys="5" * 2 * NUM)
+    evaluate_again(run, "Something else")
+    document = json.loads(tunesmith("rate", run, "--summary", "--json").stdout)
+    assert document["num_earlier"] == {"votes": 1, "ratings": NUM}
+    assert (document["num_votes"], document["num_ratings"]) == (0, NUM)
+    assert [one["model"] for one in document["scores"]] == ["tiny"]
+    said = tunesmith("rate", run, "--summary").stdout
+    assert f"note: 1 vote and {NUM} scores are on earlier answers: left out" in said
+    counted = json.loads(tunesmith("rate", run, "--summary", "--include-earlier", "--json").stdout)
+    assert (counted["num_votes"], counted["num_ratings"]) == (1, 2 * NUM)
+
+
+def test_which_votes_are_on_earlier_answers(run: Path, tmp_path: Path) -> None:
+    other = evaluated_run(tmp_path, "short", "Press it", base="Who knows?")
+    newest = newest_answers([run, other])
+    texts = {"faq": f"Press the reset button twice {ESCAPE} 3", "short": "Press it 3", "tiny": "No idea. 3"}
+    keys = {name: answer_key(text) for name, text in texts.items()}
+    vote = Vote(left="faq", right="tiny", winner="left", example="e3", left_answer=keys["faq"], right_answer=keys["tiny"])
+    of_short = answer_key("Who knows? 3")
+    current = [
+        vote,
+        dataclasses.replace(vote, right_answer=of_short),  # the base model as the other run asked it
+        dataclasses.replace(vote, right="tiny (short)", right_answer=of_short),
+        dataclasses.replace(vote, right="another", right_answer="123456789abc"),  # a model of no run that is named
+        dataclasses.replace(vote, left_answer="", right_answer=""),
+        dataclasses.replace(vote, example="", left_answer="123456789abc"),
+    ]
+    earlier = [
+        dataclasses.replace(vote, left_answer="123456789abc"),
+        dataclasses.replace(vote, right_answer="123456789abc"),
+        dataclasses.replace(vote, left_answer=keys["tiny"], right_answer=keys["faq"]),
+        dataclasses.replace(vote, example="e99"),  # not among the examples of the latest evaluation
+    ]
+    assert part_votes([*earlier, *current], newest) == (current, earlier)
+    assert part_votes([*earlier, *current], newest_answers([])) == ([*earlier, *current], [])
 
 
 def test_evaluating_again_keeps_the_votes(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""Classification: scikit-learn's figures, bootstrapped over examples."""
+"""Classification: scikit-learn's figures, and intervals that know rare labels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 from tests.evaluate.fakes import answer, answered_again, example, record
 from tunesmith.config import EvaluateConfig
 from tunesmith.evaluate.comparison import compare_records
-from tunesmith.evaluate.confusion import Confusion, confusion_lines
+from tunesmith.evaluate.confusion import Confusion, confusion_lines, rare_labels
 from tunesmith.evaluate.heatmap import heatmap
-from tunesmith.evaluate.labels import balanced_accuracy, compare_labels, label_answers, macro_f1
+from tunesmith.evaluate.labels import Figure, balanced_accuracy, compare_labels, difference_interval, label_answers, macro_f1
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.report import EvaluationReport, build_report
 from tunesmith.evaluate.scorers import resolve_scorers
@@ -116,6 +116,54 @@ def test_without_an_effect_the_interval_mostly_holds_zero() -> None:
     assert wrong <= 12  # a tenth of 60 is 6
 
 
+@pytest.mark.parametrize("figure", [macro_f1, balanced_accuracy])
+def test_influences_are_the_derivatives_of_the_figure(figure: Figure) -> None:
+    generator = np.random.default_rng(2)
+    truth, predicted, weights = generator.integers(3, size=20), generator.integers(4, size=20), generator.random(20) + 0.5
+    value, influences = figure.influences(truth, predicted, 3, weights)
+    for place in range(20):
+        moved = weights.copy()
+        moved[place] += 1e-6
+        assert influences[place] == pytest.approx(
+            (figure.influences(truth, predicted, 3, moved)[0] - value) / 1e-6 * weights.sum(), abs=1e-3
+        )
+    ones, plain = figure.influences(truth, predicted, 3, np.ones(20))
+    assert ones == pytest.approx(figure(truth, predicted, 3))
+    assert plain.sum() == pytest.approx(0, abs=1e-12)
+    table = confusion_matrix(truth, predicted, labels=range(4)).astype(float)
+    assert figure.of_table(table)[:3].mean() == pytest.approx(figure(truth, predicted, 3))
+
+
+def test_with_many_examples_of_each_label_the_interval_is_the_bootstraps() -> None:
+    generator = np.random.default_rng(3)
+    truth = generator.integers(3, size=900)
+    base, tuned = (np.where(generator.random(900) < right, truth, generator.integers(4, size=900)) for right in (0.6, 0.8))
+    found = difference_interval(macro_f1, truth, base, tuned, 3, confidence=0.95)
+    drawn = [generator.integers(900, size=900) for _ in range(2000)]
+    differences = [macro_f1(truth[one], tuned[one], 3) - macro_f1(truth[one], base[one], 3) for one in drawn]
+    assert found is not None
+    assert tuple(found) == pytest.approx(np.quantile(differences, [0.025, 0.975]), abs=0.01)
+
+
+def test_the_interval_mostly_covers_the_truth_where_labels_are_rare() -> None:
+    """Ten labels with two examples each and models that err independently: a hard case. Measured 91 % of 300, short of 95; not less."""
+    generator = np.random.default_rng(5)
+    truth, covered, studies = np.repeat(np.arange(10), 2), 0, 300
+    for _ in range(studies):  # wrong answers are no label: recalls of 0.5 and 0.7
+        base, tuned = (np.where(generator.random(20) < right, truth, 10) for right in (0.5, 0.7))
+        found = difference_interval(balanced_accuracy, truth, base, tuned, 10, confidence=0.95)
+        covered += found is not None and found.low <= 0.2 <= found.high
+    assert covered >= 0.88 * studies  # two standard errors of the share below
+
+
+def test_three_right_of_three_is_no_proof() -> None:
+    truth = np.array([0] * 17 + [1] * 3)
+    found = difference_interval(macro_f1, truth, truth, truth, 2, confidence=0.95)
+    assert found is not None
+    assert found.low < -0.05
+    assert found.high == pytest.approx(-found.low)
+
+
 def test_few_examples_have_figures_without_an_interval() -> None:
     found = {one.metric.name: one for one in compare_records(study(4), CONFIG)}
     assert found["macro_f1"].interval is None
@@ -145,7 +193,12 @@ def test_the_table_for_the_terminal() -> None:
         "2 yes          0     3     0",
         "most frequent mistakes of the tuned model:",
         "  no -> yes: 1 (base 1)",
+        "2 of 2 labels have fewer than 5 examples: of them macro-F1 and balanced accuracy know little, "
+        "and their intervals may be too narrow",
     ]
+    often = Confusion(labels=("no", "yes"), base=((4, 0, 0), (0, 5, 0)), tuned=((4, 0, 0), (0, 5, 0)))
+    assert confusion_lines(often)[-1].startswith("1 of 2 labels has fewer than 5 examples: of it ")
+    assert rare_labels(Confusion(labels=("no", "yes"), base=((5, 0, 0), (0, 5, 0)), tuned=((5, 0, 0), (0, 5, 0)))) == []
 
 
 def test_a_heat_map_has_a_square_for_every_cell_that_is_not_empty_and_escapes_labels() -> None:

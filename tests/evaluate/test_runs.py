@@ -42,11 +42,13 @@ def record(number: int, tuned: ModelAnswer) -> EvaluationRecord:
     )
 
 
-def make_run(directory: Path, name: str, records: list[EvaluationRecord], data: PreparedData | None = None, **config: Any) -> RunDirectory:
+def make_run(
+    directory: Path, name: str, records: list[EvaluationRecord], data: PreparedData | None = None, *, model: str = "tiny", **config: Any
+) -> RunDirectory:
     values = {
-        "created": f"2026-01-01T00:00:{name[-1]}0",
+        "created": f"2026-01-01T00:00:{name[-1] if name[-1].isdecimal() else 0}0",
         "config": {"epochs": 2.0, "lora": {"rank": 16}, **config},
-        "model": {"name": "tiny"},
+        "model": {"name": model},
         "parent": None,
         "data": {"directory": str(data.directory if data else directory), "fingerprint": data.fingerprint if data else "none"},
     }
@@ -54,7 +56,7 @@ def make_run(directory: Path, name: str, records: list[EvaluationRecord], data: 
     if records:
         run.evaluation_dir.mkdir()
         write_records(run.evaluation_records_file, records)
-        report = build_report(records, CONFIG, run_name=name, model_name="tiny", split="test", data_fingerprint="f")
+        report = build_report(records, CONFIG, run_name=name, model_name=model, split="test", data_fingerprint="f")
         write_json(run.evaluation_report_file, report.to_json())
     return run
 
@@ -74,6 +76,38 @@ def test_every_run_is_compared_with_the_first(tmp_path: Path) -> None:
     assert all(comparison.difference == 0 for comparison in same.comparisons)
     assert better.comparisons[0].p_adjusted >= better.comparisons[0].p_value * 2 - 1e-12  # looked at with three others
     assert json.loads(json.dumps(found.to_json()))["first"] == "run-1"
+
+
+def with_base(records: list[EvaluationRecord], base: ModelAnswer) -> list[EvaluationRecord]:
+    return [dataclasses.replace(one, answers={**one.answers, "base": base}) for one in records]
+
+
+def test_each_base_model_has_a_row_of_its_own(tmp_path: Path) -> None:
+    records = [record(n, answer(0.3, 20.0)) for n in range(12)]
+    large = with_base(records, dataclasses.replace(answer(0.2, 25.0), completion="larger"))
+    other_way = with_base(records, dataclasses.replace(answer(0.15, 25.0), completion="another template"))
+    runs = [
+        make_run(tmp_path, "run-1", records),
+        make_run(tmp_path, "run-2", large, model="large"),
+        make_run(tmp_path, "run-3", records),
+        make_run(tmp_path, "run-4", other_way),
+    ]
+    found = compare_runs(runs, CONFIG)
+    assert list(found.means) == ["tiny", "large", "tiny (run-4)", "run-1", "run-2", "run-3", "run-4"]
+    assert found.bases == {"tiny": ("run-1", "run-3"), "large": ("run-2",), "tiny (run-4)": ("run-4",)}
+    assert [found.means[label]["rouge_l"] for label in found.bases] == pytest.approx([0.1, 0.2, 0.15])
+    assert found.summary_lines()[-1] == "3 rows are base models: tiny of run-1, run-3; large of run-2; tiny (run-4) of run-4"
+
+
+def test_runs_called_like_a_base_model_or_base_are_told_apart(tmp_path: Path) -> None:
+    names = ["base", "tuned", "tiny"]
+    runs = [make_run(tmp_path, name, [record(n, answer(0.3 + i / 10, 20.0)) for n in range(12)]) for i, name in enumerate(names)]
+    found = compare_runs(runs, CONFIG)
+    assert list(found.means) == ["tiny (base)", *names]
+    assert [means["rouge_l"] for means in found.means.values()] == pytest.approx([0.1, 0.3, 0.4, 0.5])
+    assert found.first == "base"
+    assert "tiny is the run of that name; the row of the base model tiny is tiny (base)" in found.notes
+    assert compare_runs(runs[:2], CONFIG).notes == ()
 
 
 def test_other_examples_are_refused_unless_the_shared_ones_will_do(tmp_path: Path) -> None:

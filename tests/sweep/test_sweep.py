@@ -13,9 +13,11 @@ from tunesmith.data.prepare import prepare
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.runs import open_run
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
-from tunesmith.sweep.local import run_here
+from tunesmith.sweep.local import end_of, run_here
 from tunesmith.sweep.on_ray import RayCluster
+from tunesmith.sweep.report import build_report
 from tunesmith.sweep.sweep import run_sweep
+from tunesmith.sweep.trial import run_trial
 
 EVALUATION = EvaluateConfig(generation=GenerateConfig(max_new_tokens=4), limit=6)
 FIXED = {"max_steps": 3, "evaluate_every": 2, "estimate": False}
@@ -56,6 +58,8 @@ def test_a_failing_trial_is_passed_over_and_a_stopped_sweep_goes_on(data: Path, 
     assert [point.num_examples for point in report.curves[0].points] == [10, sweep.num_train]
     assert report.curves[0].points[0].value == report.results[0].tuned["loss"]
     assert "four sizes are needed" in report.summary_lines()[0]
+    written = json.loads((sweep.path / "report.json").read_text(encoding="utf-8"))
+    assert written["curves"][0]["sentence"] == report.curves[0].sentence
     page = sweep.page_file.read_text(encoding="utf-8")
     assert trials[3].name in page
     assert "<svg" in page
@@ -75,15 +79,64 @@ def test_a_killed_trial_is_a_failure_with_its_reason(data: Path, tmp_path: Path,
         assert (trial.name, end.status) == ("001", "failed")
         assert "no-such-model" in str(end.error)
     running.close()
-    monkeypatch.setattr("tunesmith.sweep.local.sys.executable", str(_killer(tmp_path)))
+    monkeypatch.setattr("tunesmith.sweep.local.sys.executable", str(_script(tmp_path, "kill -9 $$")))
     (_, end), *_ = run_here(sweep, sweep.trials(), processes=1)
     assert "killed by signal 9" in str(end.error)
     assert sweep.ends()["001"] == end
 
 
-def _killer(tmp_path: Path) -> Path:
-    script = tmp_path / "killed"
-    script.write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
+def test_trials_ask_the_base_model_once(data: Path, tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = SweepConfig(data=data, models=(str(tiny_llama),), vary={"lora.rank": (2, 4)}, fixed=FIXED, evaluation=EVALUATION)
+    sweep = SweepDirectory.create(tmp_path / "sweep", config)
+    for trial in sweep.trials():
+        end = run_trial(sweep, trial)
+        assert end.error is None
+        sweep.append_end(end)
+    assert "those that trial 001-rank-2 was given to the same questions" in capsys.readouterr().err
+    assert len(list(sweep.base_dir.iterdir())) == 1
+    first, second = build_report(sweep).results
+    assert first.base == second.base
+
+
+@pytest.fixture
+def failed(data: Path, tiny_llama: Path, tmp_path: Path) -> SweepDirectory:
+    """A sweep whose only trial once failed."""
+    config = SweepConfig(data=data, models=(str(tiny_llama),), fixed=FIXED, evaluation=EVALUATION)
+    sweep = SweepDirectory.create(tmp_path / "sweep", config)
+    sweep.append_end(TrialEnd(name="001", status="failed", error="an old error", seconds=1.0))
+    return sweep
+
+
+def test_a_trial_that_is_tried_once_more_has_no_old_error(failed: SweepDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failed.ends()["001"].error == "an old error"
+    failed.write_data()
+    ends = run_here(failed, failed.trials(), processes=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("tunesmith.sweep.local.sys.executable", str(_script(tmp_path, "exit 1")))  # says nothing, as where an import fails
+        (_, end), *_ = ends
+    assert "ended with code 1" in str(end.error)
+    failed.append_start(failed.trials()[0])
+    assert failed.ends() == {}  # under way, or stopped
+    (result,) = build_report(failed).results
+    assert (result.status, result.error) == ("left", None)
+
+    report = run_sweep(failed)  # without retry: it did not fail, it was stopped
+    assert (report.results[0].status, report.results[0].error) == ("done", None)
+    assert run_sweep(failed, retry=True) == report
+
+
+def test_a_trial_that_wrote_its_end_has_ended_however_its_process_went(failed: SweepDirectory, tmp_path: Path) -> None:
+    trial = failed.trials()[0]
+    failed.append_start(trial)
+    end = TrialEnd(name=trial.name, status="done", error=None, seconds=1.0)
+    failed.append_end(end)
+    assert end_of(failed, trial, -11) == end
+    assert failed.ends() == {trial.name: end}
+
+
+def _script(tmp_path: Path, line: str) -> Path:
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
     script.chmod(0o755)
     return script
 

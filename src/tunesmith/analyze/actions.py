@@ -100,7 +100,8 @@ def propose(
     if name == "cut" and (action := _limit_of(origin)):
         made.append(("setting", "limit", *action, None, ()))
     elif evidence.num_lacking and evidence.num_lacking >= LACKING_SHARE * count:
-        nearest = f"no training prompt near them (nearest in the middle: {evidence.median_similarity:.2f})"
+        usual = "" if evidence.usual_similarity is None else f"; usual here {evidence.usual_similarity:.2f}"
+        nearest = f"no training prompt near them (nearest training example {evidence.median_similarity:.2f}{usual})"
         why = f"the data lack such examples: {evidence.num_lacking} of {count} failures have {nearest}"
         made.append(("synthesize", "lacking", why, _synthesis(name, evidence.num_lacking, origin), None, ()))
     is_explained = any(kind != "rows" for kind, *_ in made) or evidence.contradicting or _share(evidence) >= FAULTY_SHARE

@@ -48,6 +48,7 @@ def analyze_records(
     origin: Origin | None = None,
     contradictions: Verdicts | None = None,
     notes: Sequence[str] = (),
+    earlier: Sequence[FoundGroup] = (),
 ) -> Analysis:
     """Put every answer into its error groups.
 
@@ -60,6 +61,7 @@ def analyze_records(
         origin: what was analysed, as the proposed commands name it.
         contradictions: what a judge found, where one was asked.
         notes: to be said besides.
+        earlier: groups found by the analysis before of the same examples, whose names are kept.
 
     Raises:
         DataError: no record has answers.
@@ -73,7 +75,7 @@ def analyze_records(
     rule = right_rule or RightRule.choose(answered, _DEFAULT_RIGHT_THRESHOLD)
     context = _context(answered, train_examples, config, rule, space)
     failures = [_failures(record, labels, context, contradictions or {}) for record in answered]
-    clusters = _found(answered, failures, labels, space, config.seed)
+    clusters = _found(answered, failures, labels, space, earlier)
     groups = _group_results(answered, failures, clusters, labels, config)
     return Analysis(
         settings=config.model_dump(mode="json"),
@@ -81,6 +83,7 @@ def analyze_records(
         num_examples=len(answered),
         num_without_failure={label: sum(not one[label] for one in failures) for label in labels},
         groups=groups,
+        found=clusters,
         redirections=context.redirections,
         notes=(*_notes(context, train_examples, space, is_judged=contradictions is not None), *_rest_note(groups, labels), *notes),
         actions=_actions(groups, answered, train_examples, context, space, origin or Origin()),
@@ -115,11 +118,11 @@ def _failures(record: EvaluationRecord, labels: Sequence[str], context: GroupCon
 
 
 def _found(
-    records: Sequence[EvaluationRecord], failures: Sequence[Failures], labels: Sequence[str], space: Space, seed: int
+    records: Sequence[EvaluationRecord], failures: Sequence[Failures], labels: Sequence[str], space: Space, earlier: Sequence[FoundGroup]
 ) -> tuple[FoundGroup, ...]:
     """Clusters of what the last model gets wrong for no other reason, and with them what the others do."""
     rest = [record for record, one in zip(records, failures, strict=True) if any(UNLIKE_REFERENCE.name in one[label] for label in labels)]
-    return find_groups({record.id: f"{record.prompt}\n{record.reference}" for record in rest}, space.embed, seed=seed)
+    return find_groups({record.id: f"{record.prompt}\n{record.reference}" for record in rest}, space.embed, earlier=earlier)
 
 
 def _group_results(

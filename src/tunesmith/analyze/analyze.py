@@ -7,6 +7,7 @@
       analysis.json     error groups with counts, flips, failures shown in full; `synthesize errors` reads it
       records.jsonl     every example: each model's error groups with explanations, what changed
       actions.json      what to do: commands, rows, settings, each with what it rests on
+      found.json        groups found by likeness with all their members; the next analysis keeps their names
       review.csv        training rows to drop or edit; `prepare --review` reads it. Absent where there are none.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 
 from tunesmith.analyze.actions import Origin
 from tunesmith.analyze.analysis import Verdicts, analyze_records
+from tunesmith.analyze.found import read_groups, write_groups
 from tunesmith.analyze.judging import Judge, judge_contradictions
 from tunesmith.analyze.nearest import Space
 from tunesmith.analyze.results import Analysis, action_to_json
@@ -55,6 +57,7 @@ def analyze_run(run: RunDirectory, config: AnalyzeConfig, *, judge: Judge | None
         origin=_origin(run, data, records, report.settings),
         contradictions=verdicts,
         notes=notes,
+        earlier=read_groups(run.analysis_dir),
     )
     write_analysis(run.analysis_dir, analysis, data.train, data)
     write_pages(run)
@@ -111,5 +114,6 @@ def write_analysis(directory: Path, analysis: Analysis, train: Sequence[Example]
     review = None if table is None else {"file": str(table), "command": command}
     write_json(directory / "actions.json", {"schema_version": SCHEMA_VERSION, "review": review, "actions": actions})
     write_json_lines(directory / "records.jsonl", (failure.to_json() for failure in analysis.failures))
+    write_groups(directory, analysis.found)
     where = {} if data is None else {"data": str(data.directory)}
     write_json(directory / "analysis.json", {**analysis.to_json(), **where})

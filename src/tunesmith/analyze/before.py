@@ -17,6 +17,7 @@ from pathlib import Path
 from tunesmith.analyze.actions import Origin
 from tunesmith.analyze.analysis import analyze_records
 from tunesmith.analyze.analyze import judged, longest_reference, write_analysis
+from tunesmith.analyze.found import read_groups
 from tunesmith.analyze.judging import Judge
 from tunesmith.analyze.nearest import Space
 from tunesmith.analyze.results import Analysis
@@ -108,6 +109,7 @@ def analyze_model(
         origin=origin,
         contradictions=verdicts,
         notes=notes,
+        earlier=read_groups(out),
     )
     write_analysis(out, analysis, questions.others, questions.data)
     return analysis

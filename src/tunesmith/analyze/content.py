@@ -5,25 +5,18 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from tunesmith.data.comparing.stop_words import STOP_WORDS
 from tunesmith.evaluate.scorers import rouge_tokenizer
-
-STOP_WORDS = frozenset(
-    """a about above after again against all also am an and any are as at be because been before being below between both but by
-    can cannot could did do does doing don down during each few for from further get got had has have having he her here hers him
-    his how however i if in into is isn it its just let like ll make may me might more most must my need no nor not now of off ok
-    on once one only or other our out over own please re s same see shall she should so some such t than thank thanks that the
-    their them then there these they thing things this those through to too under until up us use used using ve very was way we
-    well were what when where which while who whom why will with won would yes yet you your yours""".split()  # noqa: SIM905 (a list literal would be 150 lines)
-)
-"""English; of other languages every word counts, so that off-topic is found less often there, never more."""
-
 
 CODE = re.compile(r"```.*?(?:```|$)|`[^`\n]*`", re.DOTALL)
 """In Markdown: fenced, or inline."""
 
 
 def content_words(text: str) -> set[str]:
-    """Stems of the words of `text` that are no stop words and longer than one letter (a character of Han or Thai counts)."""
+    """Stems of the words of `text` that are no stop words and longer than one letter (a character of Han or Thai counts).
+
+    The stop words are English: of other languages every word counts, so that off-topic is found less often there, never more.
+    """
     stop_stems = _stop_stems()
     return {stem for stem in rouge_tokenizer().tokenize(text) if stem not in stop_stems and (len(stem) > 1 or not stem.isascii())}
 

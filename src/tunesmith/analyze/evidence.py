@@ -17,11 +17,14 @@ from tunesmith.analyze.groups import GroupContext
 from tunesmith.analyze.nearest import MOST_COMPARED, Near, Space
 from tunesmith.data.checks.contradictions import SERIOUS, disagreement, read
 from tunesmith.data.comparing.neighbours import examples_at
+from tunesmith.data.comparing.usual import Usual
 from tunesmith.evaluate.records import EvaluationRecord
 from tunesmith.types import Example
 
 NEIGHBOURS = 3
 """Training examples shown for each failure."""
+NEAR_SIMILARITY = 0.6
+"""Cosine of embeddings from which a training prompt is near a failed one, where there are too few to say what is usual."""
 SAME_QUESTION = 0.85
 """Cosine from which two prompts ask the same, so that different answers contradict each other."""
 
@@ -62,6 +65,8 @@ class Evidence:
     """Training answers that are themselves in the group."""
     num_examined: int
     """Training examples looked at for faults."""
+    usual_similarity: float | None = None
+    """Of training prompts with the nearest other one, the median; None where what is near was fixed."""
 
     @property
     def num_lacking(self) -> int:
@@ -78,16 +83,19 @@ class Investigator:
 
     def __init__(self, train: Sequence[Example], context: GroupContext, space: Space) -> None:
         self._train, self._context = train, context
-        self._least = context.config.near_similarity * space.factor
+        self._least = (context.config.near_similarity or NEAR_SIMILARITY) * space.factor
+        self._usual: Usual | None = None
         self._same = SAME_QUESTION * (1.0 if space.embed is not None else space.factor + 0.25)
         self._space = space
         self._near: dict[str, tuple[Near, ...]] = {}
 
     def compare(self, failed: Sequence[EvaluationRecord]) -> None:
-        """Look up the nearest training examples of all failures, in one go."""
+        """Look up the nearest training examples of all failures, in one go, and what is near in these data unless that is fixed."""
         prompts = ["\n".join(message.content for message in record.messages) for record in failed]
-        found = self._space.nearest(prompts, self._train, count=NEIGHBOURS)
+        found, usual = self._space.compare(prompts, self._train, count=NEIGHBOURS)
         self._near.update({record.id: near for record, near in zip(failed, found, strict=True)})
+        if usual and self._context.config.near_similarity is None:
+            self._usual, self._least = usual, usual.least
 
     def evidence(self, group: str, failed: Sequence[EvaluationRecord]) -> Evidence:
         """Of the failures of one group."""
@@ -98,6 +106,7 @@ class Investigator:
             contradicting=tuple(contradicting[position] for position in sorted(contradicting)),
             faulty=faulty,
             num_examined=examined,
+            usual_similarity=self._usual.middle if self._usual else None,
         )
 
     def _neighbourhood(self, record: EvaluationRecord) -> Neighbourhood:

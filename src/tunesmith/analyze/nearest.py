@@ -1,8 +1,12 @@
 """The training examples nearest to failed prompts, by embeddings or by words.
 
     space = Space.open("all-minilm-l6-v2")
-    nearest = space.nearest(["How do I get my money back?"], train_examples, count=3)
-    nearest[0][0]        # Near(position=41, similarity=0.83)
+    compared = space.compare(["How do I get my money back?"], train_examples, count=3)
+    compared.nearest[0][0]        # Near(position=41, similarity=0.83)
+    compared.usual.least          # 0.58: of the training prompts themselves, one in ten is further from its nearest neighbour
+
+What is near depends on the data: prompts about one product are all alike, those of a general assistant are not. So it is read off the
+training prompts, each compared with those that may be on the other side of a split, as a held-out prompt is.
 
 Where the sentence model cannot be had, words are compared (cosine of TF-IDF vectors), which finds the same words but not the same
 meaning; `Space.note` says so.
@@ -19,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.data.checks.topics import Embed
+from tunesmith.data.comparing.nearest import nearest_rows
 from tunesmith.data.comparing.neighbours import asked, examples_at
+from tunesmith.data.comparing.usual import Usual, to_others
 from tunesmith.errors import AssetError
 from tunesmith.types import Example
 
@@ -29,8 +35,6 @@ WORDS_FACTOR = 0.5
 MOST_COMPARED = 20_000
 """Training examples; of more, evenly spaced ones are compared."""
 MOST_CHARACTERS = 2_000
-AT_ONCE = 256
-"""Prompts compared with all training examples in one product."""
 
 
 class Near(NamedTuple):
@@ -39,6 +43,15 @@ class Near(NamedTuple):
     position: int
     similarity: float
     """Cosine, 0 to 1 for words."""
+
+
+class Compared(NamedTuple):
+    """Prompts and training examples."""
+
+    nearest: list[tuple[Near, ...]]
+    """For each prompt the nearest training examples, nearest first; equal ones in their order."""
+    usual: Usual | None
+    """None where there are too few training examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,19 +86,20 @@ class Space:
             return None
         return float(np.dot(_vector(self.embed, one), _vector(self.embed, other)))
 
-    def nearest(self, prompts: Sequence[str], examples: Sequence[Example], *, count: int) -> list[tuple[Near, ...]]:
-        """For each prompt the nearest training examples, nearest first; equal ones in their order."""
-        if not prompts or not examples:
-            return [() for _ in prompts]
+    def compare(self, prompts: Sequence[str], examples: Sequence[Example], *, count: int) -> Compared:
+        """Find the nearest `count` training examples of each prompt, and how near training examples are among themselves."""
+        if not prompts or not len(examples):
+            return Compared([() for _ in prompts], None)
         positions = np.unique(np.linspace(0, len(examples) - 1, min(len(examples), MOST_COMPARED)).astype(np.int64))
-        texts = [asked(example)[:MOST_CHARACTERS] for example in examples_at(examples, positions)]
+        chosen = list(examples_at(examples, positions))
+        texts = [asked(example)[:MOST_CHARACTERS] for example in chosen]
         known, wanted = self._vectors(texts, [prompt[:MOST_CHARACTERS] for prompt in prompts])
-        found: list[tuple[Near, ...]] = []
-        for start in range(0, len(prompts), AT_ONCE):
-            similarities = wanted[start : start + AT_ONCE] @ known.T  # (prompts, examples)
-            dense = similarities.toarray() if hasattr(similarities, "toarray") else similarities
-            found += [_best(row, positions, count) for row in np.asarray(dense)]
-        return found
+        found = nearest_rows(wanted, known, count)
+        near = [
+            tuple(Near(int(positions[place]), float(similarity)) for place, similarity in zip(*row, strict=True))
+            for row in zip(found.places, found.similarities, strict=True)
+        ]
+        return Compared(near, Usual.of(to_others(known, chosen)))
 
     def _vectors(self, known: list[str], wanted: list[str]) -> tuple[Any, Any]:
         if self.embed is not None:
@@ -98,11 +112,6 @@ class Space:
         except ValueError:  # no text has a word
             return np.zeros((len(known), 1)), np.zeros((len(wanted), 1))
         return vectorizer.transform(known), vectorizer.transform(wanted)
-
-
-def _best(similarities: NDArray[Any], positions: NDArray[np.int64], count: int) -> tuple[Near, ...]:
-    order = np.argsort(-similarities, kind="stable")[:count]
-    return tuple(Near(int(positions[place]), float(similarities[place])) for place in order)
 
 
 @lru_cache(maxsize=4096)

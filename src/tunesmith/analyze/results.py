@@ -9,6 +9,7 @@ from typing import Any
 
 from tunesmith.analyze.actions import Action
 from tunesmith.analyze.changes import Change
+from tunesmith.analyze.found import FoundGroup
 from tunesmith.analyze.groups import Severity
 from tunesmith.evaluate.scorers.redirections import Redirection
 
@@ -96,6 +97,8 @@ class Analysis:
     num_without_failure: Mapping[str, int]
     """By the model's label."""
     groups: tuple[GroupResult, ...]
+    found: tuple[FoundGroup, ...]
+    """Clusters of what any model fails for no other reason; the next analysis keeps their names."""
     redirections: tuple[Redirection, ...]
     """Learnt from the training examples."""
     notes: tuple[str, ...]

@@ -37,6 +37,15 @@ COMMON_FREQUENCY = 20_000_000
 LEAST_LETTERS_FOR_TWO = 8
 """From this many letters two letters may be wrong, below only one."""
 
+LEAST_LETTERS_OF_STEM = 4
+LEAST_FREQUENCY_OF_STEM = 100_000
+"""New words are made from words that are in use."""
+_PREFIXES = (
+    "anti auto bi co counter cyber de dis eco extra fore geo hyper inter intra macro mega meta micro mid mini mis mono multi nano neuro "
+    "non out over photo poly post pre proto pseudo psycho quasi re self semi socio sub super tele trans ultra un under uni up"
+)
+PREFIXES = tuple(_PREFIXES.split())
+"""From which English makes new words."""
 _NOT_PROSE = re.compile(r"://|www\.|[@\d_/\\<>]|\w\.\w")  # within a token between spaces
 _WORD = re.compile(r"(?<![\w'’-])[A-Za-z]+(?:['’][A-Za-z]+)?(?![\w])|(?<=-)[a-z]+(?![\w])")
 _AMERICAN = tuple(
@@ -55,6 +64,18 @@ _AMERICAN = tuple(
         ("ense(?=s?$)", "ence"),  # defense
     )
 )
+
+
+_SUFFIXES = tuple(
+    (re.compile(rf"(?:{suffix})$"), stems)
+    for suffix, stems in (
+        ("(?:ness|less|like|wise)", ("",)),  # robustness
+        ("abl[ey]|ability|abilities", ("", "e")),  # trainable, tunable
+        ("i[sz](?:e|ed|es|er|ers|ing|able|ation|ations)", ("", "e", "y")),  # tokenizer, vectorization, summarizer
+        ("ification|ifications", ("", "e", "y")),  # gamification
+    )
+)
+"""Endings that make new words, and what the stem has lost before them."""
 
 
 class Misspelling(NamedTuple):
@@ -126,7 +147,37 @@ def _bare(word: str) -> str:
 
 
 def _is_known(word: str) -> bool:
-    return _in_dictionary(word) or any(map(_in_dictionary, _british(word))) or _is_compound(word)
+    return _is_listed(word) or _is_compound(word) or _is_derived(word)
+
+
+def _is_listed(word: str) -> bool:
+    return _in_dictionary(word) or any(map(_in_dictionary, _british(word)))
+
+
+def _is_derived(word: str) -> bool:
+    """A productive prefix, suffix or both around a frequent word: `deduplication`, `retrainable`, `tokenizer`.
+
+    Not where a common word is one letter away (`copetition`, `transmiter`): that is a slip, whatever its parts.
+    """
+    rests = [word, *(word.removeprefix(prefix) for prefix in PREFIXES if word.startswith(prefix))]
+    derived = any(map(_is_stem, rests[1:])) or any(_is_stem(stem) for rest in rests for stem in _stems(rest))
+    return word in PREFIXES or (derived and _nearest(word, 1) is None)
+
+
+def _stems(word: str) -> Iterable[str]:
+    """Words that a suffix may have been put to."""
+    for suffix, lost in _SUFFIXES:
+        if found := suffix.search(word):
+            yield from (word[: found.start()] + letter for letter in lost)
+
+
+def _is_stem(word: str) -> bool:
+    """In the dictionary, long and frequent enough to have derivatives."""
+    return len(word) >= LEAST_LETTERS_OF_STEM and max(map(_frequency, (word, *_british(word)))) >= LEAST_FREQUENCY_OF_STEM
+
+
+def _frequency(word: str) -> int:
+    return _frequencies().get(word, 0)
 
 
 def _british(word: str) -> Iterable[str]:
@@ -137,8 +188,13 @@ def _british(word: str) -> Iterable[str]:
 
 
 def _is_compound(word: str) -> bool:
-    """Two known words of three letters or more: `dataset`, `overfitting`, `hyperparameters`."""
-    return any(_in_dictionary(word[:cut]) and _in_dictionary(word[cut:]) for cut in range(3, len(word) - 2))
+    """Two known words of three letters or more: `dataset`, `overfitting`, `hyperparameters`.
+
+    Where a common word is one letter away, both have to be common: `backend`, not `happend` or `refurn`.
+    """
+    halves = [(word[:cut], word[cut:]) for cut in range(3, len(word) - 2)]
+    known = [pair for pair in halves if all(map(_in_dictionary, pair))]
+    return bool(known) and (any(all(map(is_common_word, pair)) for pair in known) or _nearest(word, 1) is None)
 
 
 def _in_dictionary(word: str) -> bool:
@@ -164,11 +220,15 @@ def _corrector() -> SymSpell:
     return corrector
 
 
-@lru_cache(maxsize=8192)
 def _correction(word: str) -> str | None:
+    return _nearest(word, 2 if len(word) >= LEAST_LETTERS_FOR_TWO else 1)
+
+
+@lru_cache(maxsize=8192)
+def _nearest(word: str, distance: int) -> str | None:
+    """The most frequent of the nearest common words, at most so many letters away."""
     from symspellpy import Verbosity
 
-    distance = 2 if len(word) >= LEAST_LETTERS_FOR_TWO else 1
     found = _corrector().lookup(word, Verbosity.TOP, max_edit_distance=distance)
     return str(found[0].term) if found else None
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith.chat.budget import Budget, estimated_usage
 from tunesmith.chat.calls import Call, Outcome, Usage
+from tunesmith.chat.under_way import POLL_SECONDS, SECONDS_TO_FINISH, Answered, Interruption, NotSentError, UnderWay
 from tunesmith.config import ChatConfig, GenerateConfig
 from tunesmith.errors import AssetError, ConfigError
 from tunesmith.types import Completion, Message
@@ -28,13 +29,6 @@ CALLS_TOGETHER = 32
 EMPTY, CUT_OFF = "an empty reply", "a reply cut off at the token limit"
 
 
-class Answered(NamedTuple):
-    """A call and what became of it."""
-
-    call: Call
-    outcome: Outcome
-
-
 class ChatModel(Protocol):
     """Answers calls, in any order, as long as the budget lasts."""
 
@@ -47,13 +41,17 @@ class ChatModel(Protocol):
 
         Raises:
             AssetError: there is no sense in going on.
+            KeyboardInterrupt: the user stops it. Before this and the other are raised, what was paid for is still handed out.
         """
 
 
 class EndpointModel:
-    """Chat completions over HTTP, several at a time, by the openai client: it repeats what failed for a while (429, 5xx, time-outs)."""
+    """Chat completions over HTTP, several at a time, by the openai client: it repeats what failed for a while (429, 5xx, time-outs).
 
-    def __init__(self, url: str, config: ChatConfig, *, say: Callable[[str], None]) -> None:
+    Stopped (Ctrl-C, a refusal), it sends nothing more, a repetition neither, and hands out what still comes within `seconds_to_finish`.
+    """
+
+    def __init__(self, url: str, config: ChatConfig, *, say: Callable[[str], None], seconds_to_finish: float = SECONDS_TO_FINISH) -> None:
         """The key is taken from the environment and goes nowhere else."""
         import openai
 
@@ -62,9 +60,15 @@ class EndpointModel:
         self._say = say
         self.url = url
         key = os.environ.get(config.api_key_variable)
+        self._seconds_to_finish = seconds_to_finish
+        self._is_stopping = threading.Event()
         # A server on this machine wants no key, the client wants some string.
         self._client = openai.OpenAI(
-            base_url=url, api_key=key or "none", timeout=config.timeout_seconds, max_retries=config.max_attempts - 1
+            base_url=url,
+            api_key=key or "none",
+            timeout=config.timeout_seconds,
+            max_retries=config.max_attempts - 1,
+            http_client=openai.DefaultHttpxClient(event_hooks={"request": [self._before_each_try]}),
         )
         self._in_a_row = 0
         self._lock = threading.Lock()
@@ -74,28 +78,47 @@ class EndpointModel:
         return f"{self._model} at {self.url}, temperature {self._config.temperature:g}, up to {self._config.max_new_tokens} tokens"
 
     def answer(self, calls: Sequence[Call], budget: Budget) -> Iterator[Answered]:
-        waiting = iter(calls)
-        running: dict[Future[Outcome], Call] = {}
-        with ThreadPoolExecutor(self._config.concurrency) as pool:
+        waiting, under_way = iter(calls), UnderWay(self._ask, budget)
+        self._is_stopping.clear()
+        with Interruption() as interruption:
             try:
                 while True:
-                    while len(running) < self._config.concurrency and (call := next(waiting, None)) is not None:
-                        if not budget.reserve(budget.worst(call.messages)):
+                    interruption.heed()
+                    while len(under_way) < self._config.concurrency and (call := next(waiting, None)) is not None:
+                        if not under_way.start(call):
                             waiting = iter(())
-                            break
-                        running[pool.submit(self._ask, call)] = call
-                    if not running:
+                    if not under_way:
                         return
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        call = running.pop(future)
-                        outcome = future.result()
-                        budget.settle(budget.worst(call.messages), outcome.usage)
-                        yield Answered(call, outcome)
+                    yield from under_way.answered(POLL_SECONDS)
                     self._give_up_when_hopeless()
+            except (KeyboardInterrupt, AssetError):
+                interruption.is_asked = True  # the next Ctrl-C ends it at once
+                yield from self._finish(under_way)
+                raise
             finally:
-                for future in running:
-                    future.cancel()
+                self._is_stopping.set()
+
+    def _finish(self, under_way: UnderWay) -> Iterator[Answered]:
+        """What comes in time of the requests that were sent."""
+        self._is_stopping.set()
+        if not under_way:
+            return
+        replies = f"{len(under_way):,} {'reply' if len(under_way) == 1 else 'replies'}"
+        self._say(f"stopping: up to {self._seconds_to_finish:g} s for {replies} under way, which would be lost; Ctrl-C ends it at once")
+        until = time.monotonic() + self._seconds_to_finish
+        while under_way and (left := until - time.monotonic()) > 0:
+            try:
+                yield from under_way.answered(min(left, POLL_SECONDS))
+            except (AssetError, NotSentError):  # it ends in any case, and these cost nothing
+                continue
+        if under_way:
+            self._say(f"{len(under_way):,} of them did not come in time and are lost; the same command asks again for them")
+
+    def _before_each_try(self, request: Any) -> None:
+        """By the client's HTTP library, which repeats of itself."""
+        del request
+        if self._is_stopping.is_set():
+            raise NotSentError
 
     def _ask(self, call: Call) -> Outcome:
         import openai

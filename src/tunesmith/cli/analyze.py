@@ -51,7 +51,9 @@ def analyze(
     near_similarity: Annotated[
         float | None,
         typer.Option(
-            metavar="X", help="A training prompt is near a failed one from this cosine on. [default: 0.6]", rich_help_panel=GROUPS
+            metavar="X",
+            help="A training prompt is near a failed one from this cosine on. [default: what is usual among training prompts]",
+            rich_help_panel=GROUPS,
         ),
     ] = None,
     embeddings: Annotated[

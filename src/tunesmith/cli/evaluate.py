@@ -40,6 +40,10 @@ def evaluate(
     ] = None,
     confidence: Annotated[float | None, typer.Option(metavar="X", help="Of the intervals. [default: 0.95]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the sample and the intervals. [default: 0]")] = None,
+    rescore: Annotated[
+        bool,
+        typer.Option("--rescore", help="Score the last evaluation's answers anew, asking no model; what is not given is as it was."),
+    ] = False,
     dtype: Dtype = "auto",
     device: Device = "auto",
     require: Annotated[
@@ -64,10 +68,17 @@ def evaluate(
         "generation": {key: value for key, value in generation.items() if value is not None},
     }
     config, opened = build(EvaluateConfig, settings, place="evaluate"), open_run(run)
+    if rescore and (dtype, device) != ("auto", "auto"):
+        raise ConfigError(
+            "--rescore", "--dtype or --device with it", expected="neither: no model is asked", remedy="leave them out, or answer anew"
+        )
     with waiting("loading torch and transformers"):
-        from tunesmith.evaluate.evaluate import evaluate_run
-    with stages() as on_progress:
-        report = evaluate_run(opened, config, dtype=dtype, device=device, say=say, on_progress=on_progress)
+        from tunesmith.evaluate.evaluate import evaluate_run, rescore_run
+    if rescore:
+        report = rescore_run(opened, config, say=say)
+    else:
+        with stages() as on_progress:
+            report = evaluate_run(opened, config, dtype=dtype, device=device, say=say, on_progress=on_progress)
     if as_json:
         print_json({"html": str(opened.html_report_file), **report.to_json()})
     else:
@@ -123,5 +134,6 @@ command = verb(
     "tunesmith evaluate runs/faq --limit 50 --max-new-tokens 64",
     "tunesmith evaluate runs/faq --scorer json_fields --scorer json_valid",
     "tunesmith evaluate runs/faq --scorer chrf --scorer polite.py:polite --weight chrf=2 --weight polite.py:polite=1",
+    "tunesmith evaluate runs/faq --rescore --scorer polite.py:polite",
     "tunesmith evaluate runs/faq --require better --json > report.json",
 )

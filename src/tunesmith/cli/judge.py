@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
-from tunesmith.cli.options import LIMITS, BudgetCost, BudgetTokens, Json, PriceCompletion, PricePrompt
+from tunesmith.cli.options import LIMITS, BudgetCost, BudgetTokens, Json, PriceCompletion, PricePrompt, chat_options
 from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from tunesmith.chat.budget import Budget
     from tunesmith.evaluate.judging.asking import Tally
 
-JUDGE = "Judge"
+ASKING = chat_options(
+    "Judge",
+    name="--judge",
+    name_panel=NEEDED,
+    temperature="Of the judge's sampling; repeats are sampled in any case. [default: 0]",
+    max_attempts="Tries of one request, and of a verdict that cannot be read. [default: 3]",
+)
 
 
 def judge(
@@ -29,19 +35,8 @@ def judge(
         ),
     ],
     *,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--judge",
-            metavar="URL|MODEL",
-            help="An OpenAI-compatible endpoint such as http://localhost:11434/v1, or a model on this machine. [default: none]",
-            rich_help_panel=NEEDED,
-        ),
-    ] = None,
-    endpoint_model: Annotated[
-        str | None,
-        typer.Option("--judge-model", metavar="NAME", help="The model's name at the endpoint. [default: none]", rich_help_panel=JUDGE),
-    ] = None,
+    endpoint: Annotated[str | None, ASKING.endpoint] = None,
+    endpoint_model: Annotated[str | None, ASKING.endpoint_model] = None,
     mode: Annotated[
         Literal["pairwise", "pointwise"] | None,
         typer.Option(help="Ask which of two answers is better, in both orders; or a score for each. [default: pairwise]"),
@@ -67,27 +62,12 @@ def judge(
         str | None, typer.Option(metavar="FILE", help="Votes of people to measure the judge by. [default: the run's own, if any]")
     ] = None,
     confidence: Annotated[float | None, typer.Option(metavar="X", help="Of the intervals. [default: 0.95]")] = None,
-    api_key_variable: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The environment variable that holds the key. [default: OPENAI_API_KEY]", rich_help_panel=JUDGE),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(metavar="X", help="Of the judge's sampling; repeats are sampled in any case. [default: 0]", rich_help_panel=JUDGE),
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Longest reply, in tokens. [default: 1024]", rich_help_panel=JUDGE)
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests at the same time. [default: 4]", rich_help_panel=JUDGE)
-    ] = None,
-    timeout_seconds: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="Of one request. [default: 120]", rich_help_panel=JUDGE)
-    ] = None,
-    max_attempts: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Tries of one request, and of a verdict that cannot be read. [default: 3]", rich_help_panel=JUDGE),
-    ] = None,
+    api_key_variable: Annotated[str | None, ASKING.api_key_variable] = None,
+    temperature: Annotated[float | None, ASKING.temperature] = None,
+    max_new_tokens: Annotated[int | None, ASKING.max_new_tokens] = None,
+    concurrency: Annotated[int | None, ASKING.concurrency] = None,
+    timeout_seconds: Annotated[float | None, ASKING.timeout_seconds] = None,
+    max_attempts: Annotated[int | None, ASKING.max_attempts] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Judge a seeded sample of this many examples. [default: all]", rich_help_panel=LIMITS)
     ] = None,

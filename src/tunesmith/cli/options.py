@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -77,6 +77,52 @@ PricePrompt = Annotated[
 ]
 PriceCompletion = Annotated[
     float | None, typer.Option(metavar="X", help="Price of a million tokens of replies. [default: 0]", rich_help_panel=LIMITS)
+]
+
+
+class ChatOptions(NamedTuple):
+    """The options of asking a chat model, for a verb's signature: `temperature: Annotated[float | None, ASKING.temperature] = None`."""
+
+    endpoint: Any
+    endpoint_model: Any
+    api_key_variable: Any
+    temperature: Any
+    max_new_tokens: Any
+    concurrency: Any
+    timeout_seconds: Any
+    max_attempts: Any
+
+
+def chat_options(panel: str, *, name: str, name_panel: str | None = None, temperature: str, max_attempts: str) -> ChatOptions:
+    """Under the verb's own panel.
+
+    Args:
+        panel: heading in the help.
+        name: of the option that says who is asked, `--judge`; `--judge-model` belongs to it.
+        name_panel: another heading for that one.
+        temperature: help of this option, since defaults differ.
+        max_attempts: the same.
+    """
+
+    def option(*names: str, metavar: str, text: str, under: str = panel) -> Any:
+        return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=under)
+
+    who = "An OpenAI-compatible endpoint such as http://localhost:11434/v1, or a model on this machine. [default: none]"
+    key = "The environment variable that holds the key. [default: OPENAI_API_KEY]"
+    return ChatOptions(
+        endpoint=option(name, metavar="URL|MODEL", text=who, under=name_panel or panel),
+        endpoint_model=option(f"{name}-model", metavar="NAME", text="The model's name at the endpoint. [default: none]"),
+        api_key_variable=option(metavar="NAME", text=key),
+        temperature=option(metavar="X", text=temperature),
+        max_new_tokens=option(metavar="N", text="Longest reply, in tokens. [default: 1024]"),
+        concurrency=option(metavar="N", text="Requests at the same time. [default: 4]"),
+        timeout_seconds=option("--timeout", metavar="SECONDS", text="Of one request. [default: 120]"),
+        max_attempts=option(metavar="N", text=max_attempts),
+    )
+
+
+IncludeEarlier = Annotated[
+    bool, typer.Option("--include-earlier", help="Count what was said of answers that the runs gave before they were evaluated again.")
 ]
 AGAINST_HELP = "Look for the questions of benchmarks in this file or folder, laid out as on the hub; may come again. [default: none]"
 """Of `--against`, which stands in another panel of each verb."""

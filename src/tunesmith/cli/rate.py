@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tunesmith.cli.command import verb
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import IncludeEarlier, Json
 from tunesmith.cli.terminal import harmless, print_json, print_wrapped, say, suggest
 from tunesmith.errors import ConfigError
 
@@ -19,19 +18,9 @@ if TYPE_CHECKING:
     from tunesmith.evaluate.contestants import Contestant
     from tunesmith.evaluate.rating.questions import Question, Questions
     from tunesmith.evaluate.rating.session import Sitting
+    from tunesmith.evaluate.rating.sheet import Sheet
 
 Mode = Literal["pairs", "rubric"]
-_WINNERS: Mapping[str, Literal["left", "right", "tie"]] = {"1": "left", "2": "right", "t": "tie"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sheet:
-    """Where this rater's judgements go."""
-
-    mode: Mode
-    rater: str
-    votes_file: Path
-    ratings_file: Path
 
 
 def rate(
@@ -46,6 +35,7 @@ def rate(
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Ask at most this many questions. [default: all]")] = None,
     show_reference: Annotated[bool, typer.Option("--show-reference", help="Show the reference answer too.")] = False,
     summary: Annotated[bool, typer.Option("--summary", help="Ask nothing, and sum up what was said so far.")] = False,
+    include_earlier: IncludeEarlier = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the order and the sides.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -55,10 +45,11 @@ def rate(
     What was judged is kept at once; the next call goes on where this one ended. `tunesmith rank` reads the votes.
     """
     from tunesmith.evaluate.contestants import load_contestants
+    from tunesmith.evaluate.rating.sheet import Sheet
     from tunesmith.runs import open_run
 
     contestants, first = load_contestants(runs), open_run(runs[0])
-    sheet = _Sheet(
+    sheet = Sheet(
         mode=mode,
         rater=rater.strip() if rater is not None else _login_name(),
         votes_file=votes if votes and mode == "pairs" else first.votes_file,
@@ -67,7 +58,7 @@ def rate(
     if not sheet.rater:
         raise ConfigError("--rater", "the name is empty", expected="a name", remedy="give one with --rater NAME")
     sitting = None if summary else _sit(contestants, sheet, limit=limit, seed=seed, show_reference=show_reference)
-    _report(sheet, runs, sitting, as_json=as_json)
+    _report(sheet, runs, sitting, include_earlier=include_earlier, as_json=as_json)
 
 
 def _login_name() -> str:
@@ -79,35 +70,24 @@ def _login_name() -> str:
         return ""
 
 
-def _sit(contestants: list[Contestant], sheet: _Sheet, *, limit: int | None, seed: int, show_reference: bool) -> Sitting:
-    from tunesmith.evaluate.rating.session import PAIR_KEYS, RUBRIC_KEYS, Desk, hold_session
+def _sit(contestants: list[Contestant], sheet: Sheet, *, limit: int | None, seed: int, show_reference: bool) -> Sitting:
+    from tunesmith.evaluate.rating.session import Desk, hold_session
 
-    questions = _questions(contestants, sheet, seed)
+    questions = sheet.questions(contestants, seed=seed, say=say)
     asked = questions.asked[:limit]
     _announce(questions, len(asked), sheet)
     desk = Desk(
         show=lambda question, number, total: _show(question, number, total, show_reference=show_reference),
         read=_reader("1, 2, t(ie)" if sheet.mode == "pairs" else "1 to 5"),
-        save=_saver(sheet),
+        save=sheet.save,
         say=lambda text: say(harmless(text)),
     )
-    sitting = hold_session(asked, PAIR_KEYS if sheet.mode == "pairs" else RUBRIC_KEYS, desk)
+    sitting = hold_session(asked, sheet.keys, desk)
     say(f"{sitting.num_answered:,} judged, {sitting.num_skipped:,} skipped, {len(questions.asked) - sitting.num_answered:,} not judged yet")
     return sitting
 
 
-def _questions(contestants: list[Contestant], sheet: _Sheet, seed: int) -> Questions:
-    from tunesmith.evaluate.rating.questions import pair_questions, rubric_questions
-    from tunesmith.evaluate.rating.ratings import read_ratings
-    from tunesmith.evaluate.votes import read_votes
-
-    if sheet.mode == "pairs":
-        earlier = read_votes([sheet.votes_file], say=say) if sheet.votes_file.is_file() else []
-        return pair_questions(contestants, earlier, rater=sheet.rater, seed=seed)
-    return rubric_questions(contestants, read_ratings(sheet.ratings_file, say=say), rater=sheet.rater, seed=seed)
-
-
-def _announce(questions: Questions, num_asked: int, sheet: _Sheet) -> None:
+def _announce(questions: Questions, num_asked: int, sheet: Sheet) -> None:
     from tunesmith.evaluate.rating.ratings import SCORES
     from tunesmith.evaluate.wording import counted
 
@@ -151,45 +131,34 @@ def _show_text(heading: str, text: str) -> None:
         say(f"    {line}")
 
 
-def _saver(sheet: _Sheet) -> Callable[[Question, str], None]:
-    from tunesmith.evaluate.contestants import make_vote
-    from tunesmith.evaluate.rating.ratings import Rating, append_ratings
-    from tunesmith.evaluate.votes import answer_key, append_votes, time_now
-
-    def save_vote(question: Question, key: str) -> None:
-        winner = _WINNERS[key]
-        made = make_vote(
-            question.models, question.answers, winner=winner, example=question.record.id, kind="human", rater=sheet.rater, time=time_now()
-        )
-        append_votes(sheet.votes_file, [made])
-
-    def save_rating(question: Question, key: str) -> None:
-        answer = answer_key(question.answers[0].completion)
-        model, example = question.models[0], question.record.id
-        made = Rating(model=model, example=example, score=int(key), rater=sheet.rater, answer=answer, time=time_now())
-        append_ratings(sheet.ratings_file, [made])
-
-    return save_vote if sheet.mode == "pairs" else save_rating
-
-
-def _report(sheet: _Sheet, runs: list[Path], sitting: Sitting | None, *, as_json: bool) -> None:
+def _report(sheet: Sheet, runs: list[Path], sitting: Sitting | None, *, include_earlier: bool, as_json: bool) -> None:
     """Now the names are told."""
     from tunesmith.config import RankConfig
+    from tunesmith.evaluate.earlier import earlier_sentence, newest_answers, part_ratings, part_votes
     from tunesmith.evaluate.rating.ratings import read_ratings
     from tunesmith.evaluate.rating.summary import summarise, summary_lines
     from tunesmith.evaluate.votes import read_votes
 
+    newest = newest_answers(runs)
     given = read_votes([sheet.votes_file]) if sheet.votes_file.is_file() else []
-    summed = summarise(given, read_ratings(sheet.ratings_file), RankConfig())
+    human, scored = [vote for vote in given if vote.kind == "human"], read_ratings(sheet.ratings_file)
+    votes, ratings = part_votes(human, newest), part_ratings(scored, newest)
+    chosen = (human, scored) if include_earlier else (votes.on_newest, ratings.on_newest)
+    summed = summarise(*chosen, RankConfig())
+    num_votes, num_ratings = len(votes.on_earlier), len(ratings.on_earlier)
+    sentence = earlier_sentence(num_votes, num_ratings, are_counted=include_earlier)
     if as_json:
         files = {"votes": str(sheet.votes_file), "ratings": str(sheet.ratings_file), "rater": sheet.rater}
-        print_json({**files, "sitting": sitting._asdict() if sitting else None, **summed.to_json()})
+        about = {"sitting": sitting._asdict() if sitting else None, "num_earlier": {"votes": num_votes, "ratings": num_ratings}}
+        print_json({**files, **about, **summed.to_json()})
         return
     for line in summary_lines(summed):
         print_wrapped(line)
-    if not summed.num_votes and not summed.num_ratings:
+    if sentence:
+        print_wrapped(f"note: {sentence}")
+    elif not summed.num_votes and not summed.num_ratings:
         print_wrapped("nothing was judged yet")
-    elif summed.num_votes:
+    if summed.num_votes:
         suggest(["rank", sheet.votes_file if sheet.votes_file.parent != runs[0] / "evaluation" else runs[0]])
 
 

@@ -196,7 +196,7 @@ def _table(report: SweepReport) -> list[str]:
             scores = [f"{result.tuned[name]:.3f}" if name in result.tuned else "–" for name in report.metrics]
             rows.append([*start, loss, *scores, str(result.verdict), f"{result.seconds or 0:,.0f} s"])
         else:
-            rows.append([*start, "failed" if result.error else "not run", *["–"] * (len(report.metrics) + 2)])
+            rows.append([*start, "failed" if result.error else "unfinished", *["–"] * (len(report.metrics) + 2)])
     return table(head, rows, right=[2, *range(3 + len(varied), 4 + len(varied) + len(report.metrics)), len(head) - 1])
 
 

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
-from tunesmith.cli.options import LIMITS, BudgetCost, BudgetTokens, Json, PriceCompletion, PricePrompt
+from tunesmith.cli.options import LIMITS, BudgetCost, BudgetTokens, Json, PriceCompletion, PricePrompt, chat_options
 from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import print_json, say, suggest
 
 if TYPE_CHECKING:
     from tunesmith.synthesize.task import Task, TemplateTask
 
-TEACHER, RECIPE = "Teacher", "For some recipes"
+RECIPE = "For some recipes"
+ASKING = chat_options(
+    "Teacher",
+    name="--teacher",
+    temperature="Of the teacher's sampling. [default: 0.7]",
+    max_attempts="Tries of one request before it counts as failed. [default: 5]",
+)
 
 
 def synthesize(
@@ -41,40 +47,14 @@ def synthesize(
             help="A prepared data set: what to vary, and what new examples must not repeat; its test split is never shown to a teacher.",
         ),
     ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--teacher",
-            metavar="URL|MODEL",
-            help="An OpenAI-compatible endpoint such as http://localhost:11434/v1, or a model on this machine. [default: none]",
-            rich_help_panel=TEACHER,
-        ),
-    ] = None,
-    endpoint_model: Annotated[
-        str | None,
-        typer.Option("--teacher-model", metavar="NAME", help="The model's name at the endpoint. [default: none]", rich_help_panel=TEACHER),
-    ] = None,
-    api_key_variable: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The environment variable that holds the key. [default: OPENAI_API_KEY]", rich_help_panel=TEACHER
-        ),
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(metavar="X", help="Of the teacher's sampling. [default: 0.7]", rich_help_panel=TEACHER)
-    ] = None,
-    max_new_tokens: Annotated[
-        int | None, typer.Option(metavar="N", help="Longest reply, in tokens. [default: 1024]", rich_help_panel=TEACHER)
-    ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests at the same time. [default: 4]", rich_help_panel=TEACHER)
-    ] = None,
-    timeout_seconds: Annotated[
-        float | None, typer.Option("--timeout", metavar="SECONDS", help="Of one request. [default: 120]", rich_help_panel=TEACHER)
-    ] = None,
-    max_attempts: Annotated[
-        int | None, typer.Option(metavar="N", help="Tries of one request before it counts as failed. [default: 5]", rich_help_panel=TEACHER)
-    ] = None,
+    endpoint: Annotated[str | None, ASKING.endpoint] = None,
+    endpoint_model: Annotated[str | None, ASKING.endpoint_model] = None,
+    api_key_variable: Annotated[str | None, ASKING.api_key_variable] = None,
+    temperature: Annotated[float | None, ASKING.temperature] = None,
+    max_new_tokens: Annotated[int | None, ASKING.max_new_tokens] = None,
+    concurrency: Annotated[int | None, ASKING.concurrency] = None,
+    timeout_seconds: Annotated[float | None, ASKING.timeout_seconds] = None,
+    max_attempts: Annotated[int | None, ASKING.max_attempts] = None,
     count: Annotated[
         int | None, typer.Option(metavar="N", help="Stop when so many examples are kept. [default: 100]", rich_help_panel=LIMITS)
     ] = None,

@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.engine.adapters import as_base
@@ -54,7 +56,7 @@ class Answers:
     completions: Sequence[Completion] | None
     """None for raw text: there is nothing to answer."""
     effort: Effort | None
-    """None for raw text."""
+    """None for raw text, and for answers that were kept from another run's evaluation."""
 
 
 def render_examples(examples: Sequence[Example], renderer: Renderer, max_length: int, say: Callable[[str], None]) -> list[Renderings]:
@@ -157,10 +159,42 @@ def make_records(
     """
     examples = [renderings[0].example for renderings in rendered]
     texts = [completion.text for given in answers.values() for completion in given.completions or ()]
-    for scorer in scorers:
-        if scorer.prepare and texts:
-            scorer.prepare([*texts, *(example.reference for example in examples)])
+    _prepare(scorers, texts, examples)
     return [_record(example, answers, index, scorers, weights or {}) for index, example in enumerate(examples)]
+
+
+def score_records(
+    records: Sequence[EvaluationRecord], examples: Mapping[str, Example], scorers: Sequence[Scorer], weights: Mapping[str, float]
+) -> list[EvaluationRecord]:
+    """The records with scores of these scorers in place of those they had; raw text has none.
+
+    Args:
+        records: answers of any models.
+        examples: what was asked, by its id.
+        scorers: what the completions are scored with, the deciding one first.
+        weights: of scorers, for the one number `score`, which then comes first.
+
+    Raises:
+        DataError: a scorer failed on a completion; names the example.
+    """
+    answered = [record for record in records if record.is_answered]
+    texts = [answer.completion for record in answered for answer in record.answers.values()]
+    _prepare(scorers, texts, [examples[record.id] for record in answered])
+    return [_scored_again(record, examples[record.id], scorers, weights) if record.is_answered else record for record in records]
+
+
+def _prepare(scorers: Sequence[Scorer], completions: Sequence[str], examples: Sequence[Example]) -> None:
+    for scorer in scorers:
+        if scorer.prepare and completions:
+            scorer.prepare([*completions, *(example.reference for example in examples)])
+
+
+def _scored_again(record: EvaluationRecord, example: Example, scorers: Sequence[Scorer], weights: Mapping[str, float]) -> EvaluationRecord:
+    answers = {
+        label: dataclasses.replace(answer, **_score_fields(score_completion(answer.completion, example, scorers, weights)))
+        for label, answer in record.answers.items()
+    }
+    return dataclasses.replace(record, answers=answers)
 
 
 def _record(
@@ -200,10 +234,17 @@ def scored_answer(
         num_tokens=len(completion.token_ids),
         loss_total=loss.total if loss else 0.0,
         num_supervised=loss.num_supervised if loss else 0,
-        scores={name: one.value for name, one in scores.items()},
-        explanations={name: one.explanation for name, one in scores.items() if one.explanation},
-        label=next((one.label for one in scores.values() if one.label is not None), None),
+        **_score_fields(scores),
     )
+
+
+def _score_fields(scores: Mapping[str, Score]) -> dict[str, Any]:
+    """What of a model's answer comes of its scores."""
+    return {
+        "scores": {name: one.value for name, one in scores.items()},
+        "explanations": {name: one.explanation for name, one in scores.items() if one.explanation},
+        "label": next((one.label for one in scores.values() if one.label is not None), None),
+    }
 
 
 def score_completion(completion: str, example: Example, scorers: Sequence[Scorer], weights: Mapping[str, float]) -> dict[str, Score]:

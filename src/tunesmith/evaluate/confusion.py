@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 NONE_OF_THEM = "none of them"
 """An answer that is no label of the references, or names several."""
+FEW = 5
+"""Examples of a label, below which its own F1 is mostly chance."""
 MOST_COLUMNS = 10
 """Labels of a table for the terminal."""
 MOST_LINES = 8
@@ -87,12 +89,29 @@ def _label_f1(table: Sequence[Sequence[int]], place: int) -> float:
 
 
 def confusion_lines(confusion: Confusion) -> list[str]:
-    """For the terminal: the table where it is small, and the most frequent mistakes of the tuned model."""
+    """For the terminal: the table where it is small, the most frequent mistakes of the tuned model, and a word on rare labels."""
     mistakes = confusion.mistakes()
     shown = [f"  {mistake.reference} -> {mistake.said}: {mistake.num_tuned} (base {mistake.num_base})" for mistake in mistakes[:MOST_LINES]]
     more = [f"  and {len(mistakes) - MOST_LINES:,} others, see the report"] if len(mistakes) > MOST_LINES else []
     table = _table_lines(confusion) if len(confusion.labels) <= MOST_COLUMNS else []
-    return [*table, "most frequent mistakes of the tuned model:" if mistakes else "the tuned model makes no mistake", *shown, *more]
+    return [
+        *table,
+        "most frequent mistakes of the tuned model:" if mistakes else "the tuned model makes no mistake",
+        *shown,
+        *more,
+        *rare_labels(confusion),
+    ]
+
+
+def rare_labels(confusion: Confusion) -> list[str]:
+    """Where labels are too rare for the figures that give every label the same say."""
+    rare = sum(sum(row) < FEW for row in confusion.base)
+    if not rare:
+        return []
+    found = f"{rare:,} of {len(confusion.labels):,} labels {'has' if rare == 1 else 'have'} fewer than {FEW} examples"
+    return [
+        f"{found}: of {'it' if rare == 1 else 'them'} macro-F1 and balanced accuracy know little, and their intervals may be too narrow"
+    ]
 
 
 def _table_lines(confusion: Confusion) -> list[str]:

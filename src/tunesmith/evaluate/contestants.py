@@ -38,28 +38,34 @@ def load_contestants(runs: Sequence[Path]) -> list[Contestant]:
 
     Raises:
         RunError: a run has not been evaluated.
-        ConfigError: two runs have the same name, or a run that of its base model.
+        ConfigError: two runs have the same name, or a run that of a base model.
     """
     names = [path.resolve().name for path in runs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(str(runs[0]), f"two runs are called {twice[0]!r}", expected="different names", remedy="rename a run's directory")
     found: dict[str, Contestant] = {}
     for path in runs:
-        for contestant in _of_run(path):
+        for contestant in contestants_of(path):
             earlier = found.get(contestant.name)
+            if earlier is not None and contestant.name in names:
+                raise _named_like_a_base(path, f"of the runs one is called {contestant.name!r}, another has a base model of that name")
             name = contestant.name if earlier is None or _agree(earlier, contestant) else f"{contestant.name} ({path.resolve().name})"
             found[name] = _joined(name, found.get(name), contestant)
     return sorted(found.values(), key=lambda contestant: contestant.name in names)
 
 
-def _of_run(path: Path) -> list[Contestant]:
+def contestants_of(path: Path) -> list[Contestant]:
+    """Models of one run's latest evaluation.
+
+    Raises:
+        RunError: the run has not been evaluated.
+        ConfigError: it is named like its base model.
+    """
     run = open_run(path)
     records = read_records(run.evaluation_records_file)
     names = {"base": str(run.record()["model"]["name"]), "tuned": path.resolve().name}
     if names["base"] == names["tuned"]:
-        raise ConfigError(
-            str(path), "the run is named like its base model", expected="names that tell them apart", remedy="rename the run's directory"
-        )
+        raise _named_like_a_base(path, "the run is named like its base model")
     labels = dict.fromkeys(label for record in records for label in record.answers)
     return [
         Contestant(
@@ -69,6 +75,10 @@ def _of_run(path: Path) -> list[Contestant]:
         )
         for label in labels
     ]
+
+
+def _named_like_a_base(path: Path, found: str) -> ConfigError:
+    return ConfigError(str(path), found, expected="names that tell them apart", remedy="rename the run's directory")
 
 
 def _agree(first: Contestant, second: Contestant) -> bool:

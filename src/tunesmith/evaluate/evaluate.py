@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.data.storing.prepared import load_data_of
 from tunesmith.engine.loading import dtype_name
-from tunesmith.evaluate.answering import OnProgress, answer_examples, make_records, render_examples, try_scorers
+from tunesmith.errors import DataError
+from tunesmith.evaluate.answering import Answers, OnProgress, answer_examples, make_records, render_examples, score_records, try_scorers
+from tunesmith.evaluate.base_answers import KeepBase, base_identity
 from tunesmith.evaluate.records import EvaluationRecord, write_records
 from tunesmith.evaluate.report import EvaluationReport, build_report
 from tunesmith.evaluate.run_page import write_pages
 from tunesmith.evaluate.sampling import choose_examples
-from tunesmith.evaluate.scorers import resolve_scorers
+from tunesmith.evaluate.scorers import Scorer, resolve_scorers
+from tunesmith.evaluate.stored import Asked, StoredAnswers, read_answers, settings_for, write_answers
 from tunesmith.files import write_json
+from tunesmith.render.chunks import Renderings
 from tunesmith.runs import RunDirectory
 from tunesmith.tuned import open_base, open_tuned
+from tunesmith.types import Example
 
 Say = Callable[[str], None]
 
@@ -33,8 +39,13 @@ def evaluate_run(
     device: str = "auto",
     say: Say | None = None,
     on_progress: OnProgress | None = None,
+    keep_base: KeepBase | None = None,
 ) -> EvaluationReport:
     """Evaluate a finished run and write `evaluation/` in its directory (an earlier evaluation is replaced).
+
+    With `keep_base` the base model's answers may be those that were kept when it was asked the same for another run.
+
+    The answers are on the disk before the first is scored: what a scorer fails on can be scored with `rescore_run`.
 
     Raises:
         RunError: the run has not finished, or its data set has changed.
@@ -50,26 +61,79 @@ def evaluate_run(
     tuned = open_tuned(run, dtype=dtype, device=device)
     rendered = render_examples(examples, tuned.renderer, record["config"]["max_length"], say or _ignore)
     answers = {"tuned": answer_examples(tuned, rendered, config, "tuned", on_progress=on_progress)}
+    depends_on = base_identity(run, tuned, rendered, config) if keep_base else {}
     if tuned.network is not tuned.loaded.network:  # an adapter, which can be switched off
-        answers["base"] = answer_examples(tuned, rendered, config, "base", on_progress=on_progress, switched_off=True)
+        ask_base = partial(answer_examples, tuned, rendered, config, "base", on_progress=on_progress, switched_off=True)
     else:
         device, dtype = tuned.loaded.device.type, dtype_name(tuned.loaded.dtype)
         del tuned  # two networks at a time are one too many
         gc.collect()
-        base = open_base(run, dtype=dtype, device=device)
-        answers["base"] = answer_examples(base, rendered, config, "base", on_progress=on_progress)
-    records = make_records(rendered, {label: answers[label] for label in ("base", "tuned")}, scorers, config.weights)
+        ask_base = partial(_ask_apart, run, rendered, config, dtype, device, on_progress)
+    answers["base"] = keep_base(depends_on, ask_base) if keep_base else ask_base()
+    unscored = make_records(rendered, {label: answers[label] for label in ("base", "tuned")}, ())
+    asked = Asked.now(run, config, num_left_out=len(examples) - len(rendered))
+    write_answers(run, asked, unscored)
+    return _report_on(run, StoredAnswers(asked, unscored), examples, scorers, config)
+
+
+def rescore_run(run: RunDirectory, config: EvaluateConfig, *, say: Say | None = None) -> EvaluationReport:
+    """Score the stored answers of the last evaluation anew and write `evaluation/`; no model is asked.
+
+    Args:
+        run: evaluated, or answered and not scored because a scorer failed.
+        config: what is set in it takes the place of what the answers were scored with; the rest is as it was.
+        say: told what was done.
+
+    Raises:
+        RunError: there are no stored answers, or they are of another state of the model or the data.
+        ConfigError: there is no such scorer, or a setting would take other answers.
+        DataError: a scorer fails on an example; names it.
+    """
+    stored, data = read_answers(run), load_data_of(run)
+    config = settings_for(stored.asked, config)
+    examples = choose_examples(data, config, _ignore)
+    scorers = resolve_scorers(config.scorers, examples, train=data.train, also=config.weights, embeddings=config.embeddings)
+    config = config.model_copy(update={"scorers": tuple(scorer.name for scorer in scorers)})
+    report = _report_on(run, stored, examples, scorers, config)
+    titles, count = ", ".join(scorer.title for scorer in scorers), len(stored.records)
+    (say or _ignore)(f"scored the stored answers of {stored.asked.date} to {count:,} examples with {titles}; asked no model")
+    return report
+
+
+def _report_on(
+    run: RunDirectory, stored: StoredAnswers, examples: Sequence[Example], scorers: Sequence[Scorer], config: EvaluateConfig
+) -> EvaluationReport:
+    """Score, compare and write."""
+    records = _scored(run, stored.records, examples, scorers, config)
     report = build_report(
         records,
         config,
         run_name=run.name,
-        model_name=record["model"]["name"],
+        model_name=run.record()["model"]["name"],
         split=config.split,
-        data_fingerprint=data.fingerprint,
-        num_left_out=len(examples) - len(rendered),
+        data_fingerprint=stored.asked.data_fingerprint,
+        num_left_out=stored.asked.num_left_out,
+        date=stored.asked.date,
     )
     _write(run, report, records)
     return report
+
+
+def _scored(
+    run: RunDirectory, records: Sequence[EvaluationRecord], examples: Sequence[Example], scorers: Sequence[Scorer], config: EvaluateConfig
+) -> list[EvaluationRecord]:
+    try:
+        return score_records(records, {example.id: example for example in examples}, scorers, config.weights)
+    except DataError as error:
+        remedy = f"{error.remedy}; all answers are kept: `tunesmith evaluate {run.path} --rescore` scores them and asks no model"
+        raise DataError(error.place, error.found, expected=error.expected, remedy=remedy) from error
+
+
+def _ask_apart(
+    run: RunDirectory, rendered: Sequence[Renderings], config: EvaluateConfig, dtype: str, device: str, on_progress: OnProgress | None
+) -> Answers:
+    """Open the base model beside no other, and ask it."""
+    return answer_examples(open_base(run, dtype=dtype, device=device), rendered, config, "base", on_progress=on_progress)
 
 
 def _write(run: RunDirectory, report: EvaluationReport, records: Sequence[EvaluationRecord]) -> None:

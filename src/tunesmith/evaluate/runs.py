@@ -44,7 +44,9 @@ class RunsComparison:
     num_left_out: int
     """Held-out examples that not all runs have; 0 unless only shared ones were asked for."""
     means: Mapping[str, Mapping[str, float]]
-    """Run (and `base`, of the first run) to metric to mean, over the examples that have the metric for all of them."""
+    """Base models (the labels of `bases`), then runs, to metric to mean, over the examples that have the metric for all of them."""
+    bases: Mapping[str, tuple[str, ...]]
+    """A base model's label, its name where that tells it apart, to the runs whose base it is."""
     titles: Mapping[str, str]
     """Metric to title."""
     others: tuple[AgainstFirst, ...]
@@ -83,9 +85,9 @@ def compare_runs(runs: Sequence[RunDirectory], config: EvaluateConfig, *, only_s
     records = {run.name: {record.id: record for record in read_records(run.evaluation_records_file)} for run in runs}
     ids, num_left_out = _shared_ids(records, only_shared)
     first = runs[0].name
-    notes: list[str] = []
-    untrained = reports[first].model_name + (" (base)" if reports[first].model_name in reports else "")
-    combined = [_combined(records, one, untrained) for one in ids]
+    bases = _bases(reports, records, ids)
+    notes = _base_notes(bases, reports)
+    combined = [_combined(records, one, bases) for one in ids]
     metrics = _metrics(reports, combined, notes)
     compared = _compared(metrics, combined, first, [name for name in reports if name != first], config)
     rule = reports[first].flips.rule
@@ -93,7 +95,8 @@ def compare_runs(runs: Sequence[RunDirectory], config: EvaluateConfig, *, only_s
         first=first,
         num_examples=len(ids),
         num_left_out=num_left_out,
-        means=_means(metrics, combined, (untrained, *reports)),
+        means=_means(metrics, combined, (*bases, *reports)),
+        bases=bases,
         titles={metric.name: metric.title for metric in metrics},
         others=tuple(_against_first(name, comparisons, combined, first, rule) for name, comparisons in compared.items()),
         notes=tuple(notes),
@@ -139,11 +142,42 @@ def _with_metric(metric: Metric, combined: Sequence[EvaluationRecord]) -> list[E
     return [record for record in combined if all(metric.name in answer.scores for answer in record.answers.values())]
 
 
-def _combined(records: Mapping[str, Records], one: str, untrained: str) -> EvaluationRecord:
-    """One record with every run's tuned answer under the run's name."""
+def _bases(reports: Mapping[str, EvaluationReport], records: Mapping[str, Records], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Label of each base model to the runs that have it; one that was asked in two ways, so that its answers differ, is two."""
+    found: dict[str, tuple[str, ...]] = {}
+    for run, report in reports.items():
+        alike = [label for label, runs in found.items() if reports[runs[0]].model_name == report.model_name]
+        same = [label for label in alike if _same_answers(records[found[label][0]], records[run], ids)]
+        if same:
+            found[same[0]] += (run,)
+            continue
+        label = f"{report.model_name} ({run})" if alike else report.model_name
+        while label in reports or label in found:  # a run may be called what it likes
+            label += " (base)"
+        found[label] = (run,)
+    return found
+
+
+def _same_answers(first: Records, second: Records, ids: Sequence[str]) -> bool:
+    return all(first[one].base.completion == second[one].base.completion for one in ids)
+
+
+def _base_notes(bases: Mapping[str, tuple[str, ...]], reports: Mapping[str, EvaluationReport]) -> list[str]:
+    """Whose rows these are, where it is not plain."""
+    named = "; ".join(f"{label} of {', '.join(runs)}" for label, runs in bases.items())
+    notes = [f"{len(bases)} rows are base models: {named}"] if len(bases) > 1 else []
+    for label, runs in bases.items():
+        name = reports[runs[0]].model_name
+        if name in reports:
+            notes.append(f"{name} is the run of that name; the row of the base model {name} is {label}")
+    return notes
+
+
+def _combined(records: Mapping[str, Records], one: str, bases: Mapping[str, tuple[str, ...]]) -> EvaluationRecord:
+    """One record with every base model's answer under its label, and every run's tuned answer under the run's name."""
     first = next(iter(records.values()))[one]
-    answers: dict[str, ModelAnswer] = {untrained: first.base} | {name: run[one].tuned for name, run in records.items()}
-    return dataclasses.replace(first, answers=answers)
+    answers = {label: records[runs[0]][one].base for label, runs in bases.items()}
+    return dataclasses.replace(first, answers={**answers, **{name: run[one].tuned for name, run in records.items()}})
 
 
 def _compared(

@@ -103,11 +103,13 @@ def interval(differences: Floats, weights: Floats, *, confidence: float, num_res
 
 
 def interval_of(statistic: Callable[[Indices], float], count: int, *, confidence: float, num_resamples: int, seed: int) -> Interval | None:
-    """Confidence interval of any number computed from examples together: macro-F1, corpus BLEU, kappa.
+    """Confidence interval of any number computed from examples together: kappa, a correlation, corpus BLEU.
 
-        def macro_f1(chosen):  # indices of examples, with repetitions  # (count,)
-            return f1_score(references[chosen], answers[chosen], average="macro")
-        interval_of(macro_f1, len(references), confidence=0.95, num_resamples=2000, seed=0)
+        def kappa(chosen):  # indices of examples, with repetitions  # (count,)
+            return cohen_kappa_score(ours[chosen], theirs[chosen])
+        interval_of(kappa, len(ours), confidence=0.95, num_resamples=2000, seed=0)
+
+    Numbers that rest on rare classes, as macro-F1, are covered too seldom by it; for those see `labels.difference_interval`.
 
     The bootstrap of `interval`, with BCa's acceleration from a jackknife over at most `_MOST_JACKKNIFES` groups of examples. For
     two models on the same examples let `statistic` return the difference: both are then resampled together, as pairs.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tunesmith.pages import BLUE, MUTED, ORANGE, svg
-from tunesmith.sweep.report import LearningCurve
+from tunesmith.sweep.learning import LearningCurve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ def curve_chart(curve: LearningCurve, *, name: str) -> str:
         axes.plot(sizes, [point.value for point in curve.points], "o", color=BLUE, markersize=6, label="measured")
         if curve.fit:
             places = np.geomspace(sizes[0], 2 * sizes[-1], 100)
-            axes.plot(places, [curve.fit.at(place) for place in places], color=BLUE, linewidth=1.4, label="fit")
+            axes.plot(places, [curve.fit.at(place) for place in places], **_line(curve.fit.is_trusted))
             value, low, high = curve.fit.doubled
             errors = [[max(0.0, value - low)], [max(0.0, high - value)]]
             axes.errorbar([2 * sizes[-1]], [value], yerr=errors, fmt="D", color=ORANGE, capsize=4, label="twice the data, by the fit")
@@ -38,3 +38,10 @@ def curve_chart(curve: LearningCurve, *, name: str) -> str:
         axes.legend()
 
     return svg(draw, name=name, height=3.4)
+
+
+def _line(is_trusted: bool) -> dict[str, Any]:
+    """Of a fit; one that misses its points does not look like the others."""
+    if is_trusted:
+        return {"color": BLUE, "linewidth": 1.4, "label": "fit"}
+    return {"color": MUTED, "linewidth": 1.2, "linestyle": "--", "label": "fit, not to be trusted"}

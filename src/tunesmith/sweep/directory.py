@@ -5,7 +5,8 @@ sweeps/faq-sizes/
   data/            n100-seed-0/ …: prepared directories with fewer training examples
   runs/            001-n100/ …: a run for each trial, like any other
   logs/            001-n100.log: what the trial said
-  trials.jsonl     append-only: how each trial ended
+  base/            what base models answered, for the trials that ask them the same (base_answers.py)
+  trials.jsonl     append-only: when each trial was started, and how it ended
   report.json, report.html
 """
 
@@ -27,6 +28,8 @@ from tunesmith.sweep.plan import Trial, plan_trials
 
 SCHEMA_VERSION = 1
 RECORD = "sweep.json"
+STARTED = "started"
+"""Status of a line that tells of a start; those of ends are in `TrialEnd`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,14 +135,28 @@ class SweepDirectory:
                 write_subset(data, trial.num_examples, seed=trial.seed, out=out)
         return data
 
+    @property
+    def base_dir(self) -> Path:
+        return self.path / "base"
+
+    def append_start(self, trial: Trial) -> None:
+        """What an earlier attempt came to holds no longer."""
+        append_json_lines(self.path / "trials.jsonl", [{"name": trial.name, "status": STARTED}])
+
     def append_end(self, end: TrialEnd) -> None:
         """On the disk before it returns; several processes may append."""
         append_json_lines(self.path / "trials.jsonl", [dataclasses.asdict(end)])
 
     def ends(self) -> dict[str, TrialEnd]:
-        """By trial, the last end of each."""
+        """By trial, how its last attempt ended; one that is under way, or was stopped, has no end."""
         file = self.path / "trials.jsonl"
-        return {line["name"]: TrialEnd(**line) for line in read_json_lines(file)} if file.is_file() else {}
+        ends: dict[str, TrialEnd] = {}
+        for line in read_json_lines(file) if file.is_file() else ():
+            if line["status"] == STARTED:
+                ends.pop(line["name"], None)
+            else:
+                ends[line["name"]] = TrialEnd(**line)
+        return ends
 
     def write_report(self, report: dict[str, Any]) -> None:
         write_json(self.path / "report.json", {"schema_version": SCHEMA_VERSION, **report})

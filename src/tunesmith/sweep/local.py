@@ -39,6 +39,7 @@ def run_here(sweep: SweepDirectory, trials: Sequence[Trial], processes: int) -> 
 
 def start(sweep: SweepDirectory, trial: Trial, threads: int) -> Process:
     """In a session of its own, so that Ctrl-C reaches it through us alone; it stops when its standard input ends."""
+    sweep.append_start(trial)
     with sweep.log_file(trial).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "tunesmith.sweep.trial", str(sweep.path), trial.name],
@@ -51,8 +52,8 @@ def start(sweep: SweepDirectory, trial: Trial, threads: int) -> Process:
 
 
 def end_of(sweep: SweepDirectory, trial: Trial, code: int) -> TrialEnd:
-    """What the trial wrote down; when it could not any more, that it was killed."""
-    if code in (0, 1) and (end := sweep.ends().get(trial.name)):
+    """What the trial wrote down since it was started; when it could not any more, that it was killed."""
+    if end := sweep.ends().get(trial.name):
         return end
     how = f"killed by signal {-code}, as for want of memory" if code < 0 else f"ended with code {code}"
     end = TrialEnd(name=trial.name, status="failed", error=f"the process was {how}; see {sweep.log_file(trial)}", seconds=0.0)

@@ -86,6 +86,8 @@ def _end(ray: Any, reference: Any, sweep: SweepDirectory, trial: Trial) -> Trial
     try:
         end: TrialEnd = ray.get(reference)
     except ray.exceptions.RayError as error:
+        if written := sweep.ends().get(trial.name):  # the trial had ended before its worker died
+            return written
         end = TrialEnd(name=trial.name, status="failed", error=f"its worker died: {str(error).splitlines()[0]}", seconds=0.0)
         sweep.append_end(end)
     return end

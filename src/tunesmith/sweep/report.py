@@ -1,28 +1,22 @@
 """What the trials of a sweep amount to: a table, learning curves, and the best run.
 
 The best is chosen on the validation split, and its figures on the test split are reported: choosing on the test split would flatter it
-(Hastie et al. 2009, section 7.2). Losses of models with different tokenizers are compared per byte of text, not per token.
+(Hastie et al. 2009, section 7.2). How losses are compared says choice.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from tunesmith.data.storing.prepared import load_prepared
-from tunesmith.evaluate.records import EvaluationRecord, read_records
 from tunesmith.evaluate.report import EvaluationReport, read_report
-from tunesmith.evaluate.scorers import LOSS, Metric
-from tunesmith.evaluate.wording import signed
 from tunesmith.runs import RunDirectory, open_run
-from tunesmith.sweep.curve import Curve, Floats, fit_curve
+from tunesmith.sweep.choice import choose_best, scored_examples
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
+from tunesmith.sweep.learning import LearningCurve, learning_curves
 from tunesmith.sweep.plan import Trial
 from tunesmith.types import Example
 
@@ -36,11 +30,17 @@ class TrialResult:
     num_examples: int
     varied: Mapping[str, Any]
     status: str
-    """`done`, `failed`, or `left`: not run yet."""
+    """`done`, `failed`, or `left`: not run to its end yet."""
     error: str | None = None
+    objective: str | None = None
     validation_loss: float | None = None
-    """Nats per supervised token, of the weights kept."""
+    """The objective's, of the weights kept; of supervised training nats per supervised token."""
     validation_nats_per_byte: float | None = None
+    """Of supervised training."""
+    validation_left_out: tuple[str, ...] = ()
+    """Ids of the examples whose loss is not in it, being too long for this trial."""
+    test_left_out: int = 0
+    """Held-out examples that were too long to be evaluated."""
     base: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """The headline metrics of the evaluation, of the base model."""
     tuned: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -52,45 +52,6 @@ class TrialResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CurvePoint:
-    """A size of the training split."""
-
-    num_examples: int
-    value: float
-    """Mean over the seeds."""
-    values: tuple[float, ...]
-    """Of each seed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurve:
-    """One metric over sizes, everything else the same."""
-
-    title: str
-    """What is the same: model and settings."""
-    metric: str
-    metric_title: str
-    decimals: int
-    base: float
-    """Without training."""
-    points: tuple[CurvePoint, ...]
-    fit: Curve | None
-    """None where there are too few sizes."""
-
-    @property
-    def sentence(self) -> str:
-        """`loss: 2.19 untrained, 1.93 (147), …; twice the data (2,350): 1.48 [1.45, 1.52], -0.07 [-0.09, -0.05]`."""
-        form = f"{{:.{self.decimals}f}}"
-        points = ", ".join(f"{form.format(point.value)} ({point.num_examples:,})" for point in self.points)
-        text = f"{self.title}, {self.metric_title}: {form.format(self.base)} untrained, {points}"
-        if self.fit is None:
-            return f"{text}; four sizes are needed to say what more data would bring"
-        value, low, high = (form.format(number) for number in self.fit.doubled)
-        gain, least, most = (signed(number, self.decimals) for number in self.fit.doubled_gain)
-        return f"{text}; twice the data ({2 * self.fit.largest:,}) by the fit: {value} [{low}, {high}], {gain} [{least}, {most}]"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SweepReport:
     """Everything a sweep found."""
 
@@ -99,26 +60,29 @@ class SweepReport:
     """Name to title, of the headline metrics."""
     curves: tuple[LearningCurve, ...]
     best: str | None
-    """Name of the trial with the lowest validation loss; None without a validation split."""
+    """Name of the trial with the lowest validation loss; None where losses are missing or do not compare."""
+    notes: tuple[str, ...]
+    """What is to be known about the comparison of the trials."""
     num_test: int
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Its fields, and every curve's sentence."""
+        values = dataclasses.asdict(self)
+        curves = [{**record, "sentence": curve.sentence} for record, curve in zip(values["curves"], self.curves, strict=True)]
+        return {**values, "curves": curves}
 
     @property
     def best_result(self) -> TrialResult | None:
         return next((result for result in self.results if result.name == self.best), None)
 
     def summary_lines(self) -> list[str]:
-        """Below the table: curves and the best."""
+        """Below the table: curves, the best, and what is to be known about the comparison."""
         lines = [curve.sentence for curve in self.curves]
         if best := self.best_result:
             figures = ", ".join(f"{title} {best.base[name]:.3f} -> {best.tuned[name]:.3f}" for name, title in self.metrics.items())
             held_out = f"on {self.num_test:,} held-out examples: {figures}"
             lines.append(f"best by validation loss: {best.name} ({best.validation_loss:.4f}); {held_out}; {best.verdict}")
-        elif any(result.status == "done" for result in self.results):
-            lines.append("no best: without a validation split it would be chosen by the test split, and flattered")
-        return lines
+        return [*lines, *self.notes]
 
 
 def build_report(sweep: SweepDirectory) -> SweepReport:
@@ -130,16 +94,16 @@ def build_report(sweep: SweepDirectory) -> SweepReport:
     trials, ends = sweep.trials(), sweep.ends()
     done = {trial.name: open_run(sweep.runs_dir / trial.name) for trial in trials if _is_done(ends.get(trial.name))}
     reports = {name: read_report(run) for name, run in done.items()}
-    num_bytes = _num_reference_bytes(load_prepared(sweep.config.data).validation)
-    results = [_result(sweep, trial, ends.get(trial.name), done.get(trial.name), reports.get(trial.name), num_bytes) for trial in trials]
-    judged = [result for result in results if result.validation_nats_per_byte is not None]
-    best = min(judged, key=lambda result: result.validation_nats_per_byte or 0.0).name if judged else None
+    validation = load_prepared(sweep.config.data).validation
+    results = [_result(sweep, trial, ends.get(trial.name), done.get(trial.name), reports.get(trial.name), validation) for trial in trials]
+    best, notes = choose_best([result for result in results if result.status == "done"])
     metrics = {c.metric.name: c.metric.title for report in reports.values() for c in report.headline}
     return SweepReport(
         results=tuple(results),
         metrics=metrics,
-        curves=tuple(_curves(sweep, trials, done, reports)),
+        curves=tuple(learning_curves(sweep, trials, done, reports)),
         best=best,
+        notes=notes,
         num_test=max((report.num_examples for report in reports.values()), default=0),
     )
 
@@ -148,12 +112,13 @@ def _is_done(end: TrialEnd | None) -> bool:
     return end is not None and end.status == "done"
 
 
-def _num_reference_bytes(examples: Sequence[Example]) -> int:
-    return sum(len((example.reference if example.text is None else example.text).encode()) for example in examples)
-
-
 def _result(
-    sweep: SweepDirectory, trial: Trial, end: TrialEnd | None, run: RunDirectory | None, report: EvaluationReport | None, num_bytes: int
+    sweep: SweepDirectory,
+    trial: Trial,
+    end: TrialEnd | None,
+    run: RunDirectory | None,
+    report: EvaluationReport | None,
+    validation: Sequence[Example],
 ) -> TrialResult:
     known: dict[str, Any] = {
         "name": trial.name,
@@ -165,78 +130,29 @@ def _result(
     }
     if run is None or report is None:
         return TrialResult(**known)
-    manifest, preflight = run.manifest(), run.preflight_record()
-    loss, validation = manifest["best_loss"], preflight["validation"]
+    manifest = run.manifest()
     return TrialResult(
         **known,
-        validation_loss=loss,
-        validation_nats_per_byte=loss * validation["num_supervised"] / num_bytes if loss is not None and num_bytes else None,
+        **_validation(manifest, run.preflight_record()["validation"], validation),
         base={c.metric.name: c.base for c in report.headline},
         tuned={c.metric.name: c.tuned for c in report.headline},
+        test_left_out=report.num_left_out,
         verdict=report.verdict,
         seconds=manifest["seconds"],
         run=str(run.path),
     )
 
 
-def _curves(
-    sweep: SweepDirectory, trials: Sequence[Trial], done: Mapping[str, RunDirectory], reports: Mapping[str, EvaluationReport]
-) -> list[LearningCurve]:
-    """One for each metric of each group of trials that differ in size and seed alone."""
-    groups: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for trial in trials:
-        if trial.name in done:
-            rest = [f"{key} {value}" for key, value in trial.varied.items() if key != "seed"]
-            groups[", ".join([trial.model, *rest])][trial.num_examples or sweep.num_train].append(trial.name)
-    records = {name: read_records(run.evaluation_records_file) for name, run in done.items()}
-    return [
-        _curve(title, comparison.metric, by_size, records, reports)
-        for title, by_size in groups.items()
-        if len(by_size) > 1
-        for comparison in reports[by_size[min(by_size)][0]].headline
-    ]
-
-
-Records = Sequence[EvaluationRecord]
-
-
-def _curve(
-    title: str,
-    metric: Metric,
-    by_size: Mapping[int, Sequence[str]],
-    records: Mapping[str, Records],
-    reports: Mapping[str, EvaluationReport],
-) -> LearningCurve:
-    """Over the examples that have the metric in every trial."""
-    names = [name for group in by_size.values() for name in group]
-    shared = set.intersection(*({record.id for record in records[name] if _has(record, metric)} for name in names))
-    weights = _weights([record for record in records[names[0]] if record.id in shared], metric)
-    columns = {name: _column([record for record in records[name] if record.id in shared], metric) for name in names}
-    sizes = sorted(by_size)
-    points = []
-    for size in sizes:
-        values = tuple(float(columns[name].sum() / weights.sum()) for name in by_size[size])
-        points.append(CurvePoint(num_examples=size, values=values, value=fmean(values)))
-    numerators = np.stack([np.mean([columns[name] for name in by_size[size]], axis=0) for size in sizes])  # (K, n)
-    bases = [comparison.base for name in names for comparison in reports[name].headline if comparison.metric.name == metric.name]
-    return LearningCurve(
-        title=title,
-        metric=metric.name,
-        metric_title=metric.title,
-        decimals=metric.decimals + 1,
-        base=fmean(bases),
-        points=tuple(points),
-        fit=fit_curve(np.array(sizes, dtype=np.float64), numerators, weights),
-    )
-
-
-def _has(record: EvaluationRecord, metric: Metric) -> bool:
-    return metric.name == LOSS.name or metric.name in record.tuned.scores
-
-
-def _column(run: Records, metric: Metric) -> Floats:
-    return np.array([record.tuned.loss_total if metric.name == LOSS.name else record.tuned.scores[metric.name] for record in run])
-
-
-def _weights(run: Records, metric: Metric) -> Floats:
-    return np.array([record.tuned.num_supervised if metric.name == LOSS.name else 1 for record in run], dtype=np.float64)
+def _validation(manifest: Mapping[str, Any], preflight: Mapping[str, Any] | None, validation: Sequence[Example]) -> dict[str, Any]:
+    """What a run lost on the validation split, and on which of its examples; per byte where the loss is one of tokens."""
+    loss, objective = manifest["best_loss"], manifest["objective"]
+    if loss is None or preflight is None:
+        return {"objective": objective}
+    scored = scored_examples(validation, preflight["dropped"])
+    per_byte = loss * preflight["num_supervised"] / scored.num_bytes if objective == "sft" else None
+    return {
+        "objective": objective,
+        "validation_loss": loss,
+        "validation_nats_per_byte": per_byte,
+        "validation_left_out": scored.left_out,
+    }

@@ -19,6 +19,7 @@ from pathlib import Path
 from tunesmith.errors import TrainingInterrupted, TunesmithError
 from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.runs import RunDirectory, is_run, open_run
+from tunesmith.sweep.base_answers import KeptAnswers
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
 from tunesmith.sweep.plan import Trial
 from tunesmith.train.observer import Silent
@@ -44,7 +45,8 @@ def run_trial(sweep: SweepDirectory, trial: Trial) -> TrialEnd:
     try:
         run = _trained(sweep, trial)
         if not run.evaluation_report_file.is_file():
-            evaluate_run(run, sweep.config.evaluation, say=Speaking().say)
+            say = Speaking().say
+            evaluate_run(run, sweep.config.evaluation, say=say, keep_base=KeptAnswers(directory=sweep.base_dir, trial=trial.name, say=say))
     except TrainingInterrupted:
         raise
     except TunesmithError as error:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
 from tunesmith.data.converting.examples import build_example
+from tunesmith.embeddings import Vectors
 from tunesmith.evaluate.baselines.retrieval import Passage, Shelf, passages_of
 from tunesmith.evaluate.baselines.ways import fit_into, shots_for, with_instructions, with_passages, with_shots
 from tunesmith.types import Example, Message
@@ -80,3 +86,18 @@ def test_the_nearest_shot_is_the_passage_found_where_two_come_from_one_source() 
     train = [example(question, answer, "guide.md:2") for question, answer in asked]
     shots = shots_for([ASKED], train, 1, nearest=Shelf.of(passages_of(train), "bm25"), seed=0)
     assert shots == [[train[0]]]
+
+
+def test_training_answers_are_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        told.extend(texts)
+        return np.array([[float("password" in text), float("cost" in text)] for text in texts], dtype=np.float32)
+
+    monkeypatch.setattr("tunesmith.evaluate.baselines.retrieval.embed", embed)
+    passages = passages_of(TRAIN)
+    part = Shelf.of(passages, "embeddings").part([1, 2])
+    assert part.nearest(["cost"], 1) == [(passages[1],)]
+    assert told == [*(passage.text for passage in passages), "cost"]
+    assert Shelf.of(passages, "bm25").part([1, 2]).nearest(["password"], 3) == [(passages[2],)]

@@ -34,6 +34,17 @@ def test_the_better_model_stands_first_and_is_surely_ahead() -> None:
     assert ranking.num_ties == 30
 
 
+@pytest.mark.parametrize("outcomes", [(10, 60, 30), (19, 1, 0), (20, 0, 0)])
+def test_intervals_are_around_what_they_are_of(outcomes: tuple[int, int, int]) -> None:
+    ranking = rank_votes(votes_of("a", "b", *outcomes), QUICK)
+    for standing in ranking.groups[0]:
+        assert standing.interval is not None
+        assert sum(standing.interval) / 2 == pytest.approx(standing.rating)
+    (lead,) = ranking.leads
+    assert lead.interval is not None
+    assert sum(lead.interval) / 2 == pytest.approx(lead.difference)
+
+
 def test_what_cannot_be_told_is_said() -> None:
     ranking = rank_votes(votes_of("a", "b", 11, 10), QUICK)
     assert not ranking.leads[0].is_sure

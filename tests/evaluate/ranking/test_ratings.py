@@ -67,10 +67,26 @@ def test_elo_depends_on_the_order() -> None:
 def test_the_prior_keeps_a_model_that_always_won_finite_and_is_one_tie_a_model() -> None:
     always = tally(*["a>b"] * 10)
     assert len(always.groups(lossless_too=True)) == 2
-    fit = ratings.bradley_terry(always, with_prior=True)
+    fit = ratings.bradley_terry(always)
     assert fit.strengths[0] / fit.strengths[1] == pytest.approx(10.5 / 0.5, rel=1e-4)
     many = tally(*["a>b", "b>a"] * 3, *["a>c"] * 8)
-    assert np.isfinite(ratings.bradley_terry(many, with_prior=True).ratings).all()
+    assert np.isfinite(ratings.bradley_terry(many).ratings).all()
+
+
+def test_a_resample_is_rated_as_the_votes_are() -> None:
+    """Of one example every resample is the votes again; with a prior in the resamples alone they would lie nearer to each other."""
+    votes = [Vote(left="a", right="b", winner=winner, example="one") for winner in ("left", "left", "left", "right")]  # type: ignore[arg-type]
+    for given in (votes, votes[:3]):  # the latter without a maximum
+        counted = count_votes(given)
+        resampled = ratings.resampled_ratings(counted, num_resamples=3, seed=0)
+        assert resampled == pytest.approx(np.tile(ratings.bradley_terry(counted).ratings, (3, 1)))
+
+
+def test_resamples_that_some_models_win_altogether_stay_finite() -> None:
+    counted = count_votes([Vote(left="a", right="b", winner="right" if i == 0 else "left", example=str(i)) for i in range(20)])
+    resampled = ratings.resampled_ratings(counted, num_resamples=200, seed=0)
+    assert np.isfinite(resampled).all()
+    assert resampled[:, 0].max() - 1000 == pytest.approx(200 * np.log10(20.5 / 0.5), abs=0.1)
 
 
 def test_resampling_takes_all_votes_on_an_example_together() -> None:

@@ -29,6 +29,19 @@ REFUSAL = re.compile(
     re.IGNORECASE,
 )
 """Looked for in the first sentence or so."""
+_IDIOM = re.compile(
+    r"\b(?:i|we) ?(?:(?:can ?not|can['’]t|could ?n['’]t|could not|do not|don['’]t|won['’]t|will not)"
+    # "can't help but smile", "can't help smiling", "can't help it"; not "can't help anything", "can't help bring it about"
+    r" (?:help (?:but|it|myself|ourselves|(?:being|doing|(?!(?:any|every|no|some)thing|bring|during|string)[a-z]{3,}ing))\b"
+    r"|(?:wait|complain|believe|imagine|lie(?! (?:about|for|on|to)\b)|worry|mind|deny|overstate|overemphasi[sz]e)\b"
+    r"|(?:agree more|ask for more|be (?:happier|prouder|more \w+))\b"
+    # "can't recommend it enough", "can't say enough how"; not "can't share enough details", "can't answer well enough"
+    r"|[^.,;:!?\n]{0,60}?(?<!well )(?<!clearly )(?<!sure )\benough(?=\s*(?:[.,;:!?)]|$)|\s+(?:how|that|what)\b))"
+    # "We won't share your data": a promise
+    r"|(?:will not|won['’]t) share (?:any of )?your\b)",
+    re.IGNORECASE,
+)
+"""Declines nothing; taken out before refusals are looked for."""
 _HINTS = ("orr", "olog", "nfort", "egret", "n't", "n’t", "not", "nabl", "eyond", "utside", "only", "et's", "et’s", "ecline")
 BEGINNING = 200
 """Characters of an answer in which it declines, if it does."""
@@ -43,7 +56,9 @@ MANY = 0.25
 def is_refusal(answer: str) -> bool:
     """Whether `answer` begins by declining."""
     beginning = answer[:BEGINNING]
-    return any(hint in beginning for hint in _HINTS) and REFUSAL.search(beginning) is not None
+    if not any(hint in beginning for hint in _HINTS) or not REFUSAL.search(beginning):
+        return False
+    return REFUSAL.search(_IDIOM.sub(" ", beginning)) is not None
 
 
 class Refusals:

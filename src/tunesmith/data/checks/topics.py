@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tunesmith.data.checks.finding import CheckContext, Finding, Specimen, excerpt, percent
 from tunesmith.data.checks.sampling import Sample, Taken
+from tunesmith.data.comparing.stop_words import STOP_WORDS
 from tunesmith.types import Example
 
 NAME = "topics"
@@ -107,11 +108,11 @@ def find_topics(examples: Iterable[Example], context: CheckContext, embed: Embed
 
 def word_weights(texts: Sequence[str]) -> tuple[Any, NDArray[Any]]:
     """TF-IDF (texts, words), sparse with rows of length one, and the words."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
     fewest = 2 if len(texts) < 1000 else 5
     vectorizer = TfidfVectorizer(
-        token_pattern=WORD, stop_words=list(ENGLISH_STOP_WORDS), max_df=0.7, min_df=fewest, max_features=20_000, sublinear_tf=True
+        token_pattern=WORD, stop_words=sorted(STOP_WORDS), max_df=0.7, min_df=fewest, max_features=20_000, sublinear_tf=True
     )
     try:
         weights = vectorizer.fit_transform(texts)

@@ -26,7 +26,7 @@ from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.answering import OnProgress, complete_examples, scored_answer
 from tunesmith.evaluate.baselines.measured import Answered, Taken, summarise
 from tunesmith.evaluate.baselines.report import BaselineReport, build_baseline_report
-from tunesmith.evaluate.baselines.retrieval import Passage, Shelf, passages_of, read_documents
+from tunesmith.evaluate.baselines.retrieval import Shelf, passages_of, read_documents
 from tunesmith.evaluate.baselines.ways import Answerer, Way, fit_into, shots_for, with_instructions, with_passages, with_shots
 from tunesmith.evaluate.sampling import choose_examples
 from tunesmith.evaluate.scorers import Scorer, resolve_scorers
@@ -116,18 +116,19 @@ def _conversations(examples: Sequence[Example], split: str) -> list[Example]:
 def _ways(subject: Subject, held_out: Sequence[Example], config: BaselineConfig, say: Say) -> list[Way]:
     """Those that the settings and the data allow."""
     train = [example for example in subject.data.train if example.text is None]
-    single = [example for example in train if len(example.messages) == 2]
-    passages = [*passages_of(train), *read_documents(config.documents)]
-    found = _find(held_out, passages, config)
+    places = [place for place, example in enumerate(train) if len(example.messages) == 2]
+    single = [train[place] for place in places]
+    shelf = Shelf.of([*passages_of(train), *read_documents(config.documents)], config.retriever)
+    found = shelf.nearest([example.prompt for example in held_out], config.passages)
     ways = [_way("zero-shot", "base", held_out, "the question alone")]
     if config.instructions:
         ways.append(_way("own prompt", "base", with_instructions(held_out, config.instructions), "your instructions before it"))
     if single and config.shots:
-        shelf = Shelf.of(passages_of(single), config.retriever) if config.pick_shots == "nearest" else None
-        shots = shots_for(held_out, single, config.shots, nearest=shelf, seed=config.evaluation.seed)
-        shown = f"{config.shots} training examples before it, " + ("the nearest" if shelf else "the same for all")
+        nearest = shelf.part(places) if config.pick_shots == "nearest" else None
+        shots = shots_for(held_out, single, config.shots, nearest=nearest, seed=config.evaluation.seed)
+        shown = f"{config.shots} training examples before it, " + ("the nearest" if nearest else "the same for all")
         ways.append(_way("few-shot", "base", with_shots(_instructed(held_out, config), shots), shown))
-    where = f"{config.passages} of {len(passages):,} passages before it, by {config.retriever}"
+    where = f"{config.passages} of {len(shelf.passages):,} passages before it, by {config.retriever}"
     ways.append(_way("retrieval", "base", with_passages(_instructed(held_out, config), found), where))
     if subject.run is not None:
         ways.append(_way("tuned", "tuned", held_out, f"the tuned model {subject.run.name}, the question alone"))
@@ -145,10 +146,6 @@ def _way(name: str, answerer: Answerer, examples: Sequence[Example], words: str)
 
 def _instructed(examples: Sequence[Example], config: BaselineConfig) -> list[Example]:
     return with_instructions(examples, config.instructions) if config.instructions else list(examples)
-
-
-def _find(held_out: Sequence[Example], passages: Sequence[Passage], config: BaselineConfig) -> list[tuple[Passage, ...]]:
-    return Shelf.of(passages, config.retriever).nearest([example.prompt for example in held_out], config.passages)
 
 
 @dataclass(frozen=True)

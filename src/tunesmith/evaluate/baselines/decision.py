@@ -1,8 +1,8 @@
 """Which way to take, in a paragraph: the cheapest and simplest of those that the data cannot tell from the best.
 
 A way is in the running unless it is worse than the best one by an interval that excludes zero and a test that holds after Holm's
-correction. Among those, cost decides at the number of requests given, and where costs are equal or unknown, simplicity: what needs no
-training, no retrieval and no other machine comes first.
+correction over all pairs of ways, as the best one was chosen by the same examples. Among those, cost decides at the number of requests
+given, and where costs are equal or unknown, simplicity: what needs no training, no retrieval and no other machine comes first.
 """
 
 from __future__ import annotations
@@ -29,11 +29,19 @@ class Decision:
     """By the metric alone."""
     contenders: tuple[str, ...]
     """Those that cannot be told from the best, the best included."""
+    flattery: float
+    """How much better the best way's mean looks than it is, because the same examples chose it."""
     paragraph: str
 
 
 def decide(
-    results: Sequence[WayResult], metric: Metric, best: str, against_best: Mapping[str, Comparison], *, requests: float | None
+    results: Sequence[WayResult],
+    metric: Metric,
+    best: str,
+    against_best: Mapping[str, Comparison],
+    *,
+    requests: float | None,
+    flattery: float,
 ) -> Decision:
     """Choose.
 
@@ -43,6 +51,7 @@ def decide(
         best: name of the best way by it.
         against_best: each other way's comparison with the best one, by its name.
         requests: a month; None where costs do not matter.
+        flattery: of the best way's mean, see `Decision`.
     """
     by_name = {result.name: result for result in results}
     contenders = [best, *(name for name, comparison in against_best.items() if comparison.verdict != "worse")]
@@ -51,10 +60,11 @@ def decide(
     sentences = [
         _quality(by_name[take], by_name[best], metric, against_best),
         *_others(results, take, best, against_best, contenders),
+        *_flattered(best, metric, len(results), flattery),
         _practice(by_name[take], by_name[best]),
         *_money(results, by_name[take], requests),
     ]
-    return Decision(take=take, best=best, contenders=tuple(contenders), paragraph=" ".join(sentences))
+    return Decision(take=take, best=best, contenders=tuple(contenders), flattery=flattery, paragraph=" ".join(sentences))
 
 
 def best_of(means: Mapping[str, float], metric: Metric) -> str:
@@ -94,6 +104,15 @@ def _others(
     if worse:
         sentences.append(f"Worse than `{best}`: {', '.join(worse)}.")
     return sentences
+
+
+def _flattered(best: str, metric: Metric, num_ways: int, flattery: float) -> list[str]:
+    """What the best one's mean owes to having been chosen, where there was a choice."""
+    if num_ways < 2:
+        return []
+    least = 10.0 ** -(metric.decimals + 1)
+    amount = f"about {flattery:.{metric.decimals + 1}f}" if flattery >= least / 2 else f"less than {least:.{metric.decimals + 1}f}"
+    return [f"As the same examples chose `{best}` as the best of {num_ways}, its {metric.title} is flattered by {amount}."]
 
 
 def _practice(taken: WayResult, best: WayResult) -> str:

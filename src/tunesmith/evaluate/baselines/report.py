@@ -1,4 +1,9 @@
-"""The table of all ways and the paragraph that says which to take."""
+"""The table of all ways and the paragraph that says which to take.
+
+The best way is chosen by the examples that then compare the others with it. Choosing is allowed for: p values are adjusted for all pairs
+of ways (Holm), which holds whichever of the pairs are then looked at; and how far the best one's own mean is flattered is estimated by
+choosing with one half of the examples and measuring with the other.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from tunesmith.config import BaselineConfig
 from tunesmith.errors import DataError
@@ -16,9 +24,12 @@ from tunesmith.evaluate.baselines.measured import Answered, WayResult
 from tunesmith.evaluate.comparison import Comparison, compare_on, judge_together
 from tunesmith.evaluate.records import EvaluationRecord
 from tunesmith.evaluate.scorers import Metric, Scorer
+from tunesmith.evaluate.statistics import Floats
 from tunesmith.types import Example
 
 SCHEMA_VERSION = 1
+NUM_HALVES = 400
+"""Random halvings of the examples to see what choosing brings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,10 +75,9 @@ def build_baseline_report(
     if not scored:
         raise DataError("baseline", "no scorer applies to the answers of every way", expected="a score", remedy="name one with --scorer")
     metric = scored[0]
-    best = best_of(_shared_means(answered, metric), metric)
-    others = [one.way.name for one in answered if one.way.name != best]
-    compared = [_compare(held_out, answered, best, other, metric, config) for other in others]
-    comparisons = dict(zip(others, judge_together(compared, config.evaluation), strict=True))
+    shared = _shared_scores(answered, metric)
+    best = best_of({name: float(scores.mean()) for name, scores in shared.items()}, metric)
+    comparisons = _against(best, held_out, answered, metric, config)
     return BaselineReport(
         model=model,
         run=run,
@@ -76,13 +86,20 @@ def build_baseline_report(
         metric=metric,
         results=tuple(results),
         comparisons=comparisons,
-        decision=decide(results, metric, best, comparisons, requests=config.requests_a_month),
+        decision=decide(
+            results,
+            metric,
+            best,
+            comparisons,
+            requests=config.requests_a_month,
+            flattery=flattery(shared, metric, seed=config.evaluation.seed),
+        ),
         settings=config.model_dump(mode="json"),
     )
 
 
-def _shared_means(answered: Sequence[Answered], metric: Metric) -> dict[str, float]:
-    """Of each way over the examples that all of them answered: one that failed on hard questions is not the better for it.
+def _shared_scores(answered: Sequence[Answered], metric: Metric) -> dict[str, Floats]:
+    """Of each way for the examples that all of them answered: one that failed on hard questions is not the better for it.  # each (n,)
 
     Raises:
         DataError: there is no such example.
@@ -91,16 +108,58 @@ def _shared_means(answered: Sequence[Answered], metric: Metric) -> dict[str, flo
         one.way.name: {key: answer.scores[metric.name] for key, answer in one.answers.items() if metric.name in answer.scores}
         for one in answered
     }
-    shared = set.intersection(*(set(one) for one in scores.values()))
+    shared = sorted(set.intersection(*(set(one) for one in scores.values())))
     if not shared:
         raise DataError(
             "baseline", "no example was answered in every way", expected="one at least", remedy="see to the endpoint, or ask more"
         )
-    return {name: fmean(one[key] for key in sorted(shared)) for name, one in scores.items()}
+    return {name: np.array([one[key] for key in shared]) for name, one in scores.items()}
+
+
+def flattery(scores: Mapping[str, Floats], metric: Metric, *, seed: int) -> float:
+    """How much better the best way's mean looks than it is, because the same examples chose it; on the metric's scale, 0 or more.
+
+    A random half of the examples chooses, and its mean of the chosen way less the other half's is what choosing by half as many brings,
+    averaged over `NUM_HALVES` draws. Chance falls with the root of the number, hence the division by sqrt(2).
+
+    Args:
+        scores: of each way for the same examples, by its name.  # each (n,)
+        metric: says which way is better.
+        seed: of the draws.
+    """
+    table = np.stack(list(scores.values())) * (1 if metric.higher_is_better else -1)  # (ways, n)
+    count = table.shape[1]
+    if len(table) < 2 or count < 2:
+        return 0.0
+    generator, gains = np.random.default_rng(seed), []
+    for _ in range(NUM_HALVES):
+        order = generator.permutation(count)
+        chosen, others = table[:, order[: count // 2]].mean(axis=1), table[:, order[count // 2 :]].mean(axis=1)
+        best = int(chosen.argmax())
+        gains.append(chosen[best] - others[best])
+    return max(0.0, fmean(gains) / math.sqrt(2))
+
+
+def _against(
+    best: str, held_out: Sequence[Example], answered: Sequence[Answered], metric: Metric, config: BaselineConfig
+) -> dict[str, Comparison]:
+    """Each other way's comparison with the best, judged among those of all pairs: which one is the best was seen first."""
+    names = [best, *(one.way.name for one in answered if one.way.name != best)]
+    pairs = list(combinations(names, 2))
+    compared = [_compare(held_out, answered, first, other, metric, config, num_comparisons=len(pairs)) for first, other in pairs]
+    judged = zip(pairs, judge_together(compared, config.evaluation), strict=True)
+    return {other: comparison for (first, other), comparison in judged if first == best}
 
 
 def _compare(
-    held_out: Sequence[Example], answered: Sequence[Answered], best: str, other: str, metric: Metric, config: BaselineConfig
+    held_out: Sequence[Example],
+    answered: Sequence[Answered],
+    first: str,
+    other: str,
+    metric: Metric,
+    config: BaselineConfig,
+    *,
+    num_comparisons: int,
 ) -> Comparison:
     """On the examples that both answered."""
     answers = {one.way.name: one.answers for one in answered}
@@ -111,12 +170,12 @@ def _compare(
             prompt=example.prompt,
             reference=example.reference,
             messages=example.prompt_messages,
-            answers={name: answers[name][example.id] for name in (best, other)},
+            answers={name: answers[name][example.id] for name in (first, other)},
         )
         for example in held_out
-        if example.id in answers[best] and example.id in answers[other]
+        if example.id in answers[first] and example.id in answers[other]
     ]
-    return compare_on(metric, records, config.evaluation, best, other, num_comparisons=len(answered) - 1)
+    return compare_on(metric, records, config.evaluation, first, other, num_comparisons=num_comparisons)
 
 
 def _finite(value: Any) -> Any:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from tunesmith.data.comparing.nearest import nearest_rows
 from tunesmith.data.reading.sources import open_sources
 from tunesmith.embeddings import Vectors, embed
 from tunesmith.evaluate.words import words
@@ -78,12 +77,16 @@ class Shelf:
         index.index([words(text) for text in texts], show_progress=False)
         return cls(passages, index, None)
 
+    def part(self, places: Sequence[int]) -> Shelf:
+        """The passages at these places alone; what was embedded is not embedded again."""
+        passages = [self.passages[place] for place in places]
+        return Shelf.of(passages, "bm25") if self._vectors is None else Shelf(passages, None, self._vectors[list(places)])
+
     def nearest(self, questions: Sequence[str], count: int) -> list[tuple[Passage, ...]]:
         """For each question up to `count` passages, the nearest first; by BM25 only such as share a word with it."""
         count = min(count, len(self.passages))
         if self._vectors is not None:
-            similarities = embed(questions) @ self._vectors.T  # (questions, passages)
-            order = np.argsort(-similarities, axis=1, kind="stable")[:, :count]
+            order = nearest_rows(embed(questions), self._vectors, count).places
             return [tuple(self.passages[place] for place in row) for row in order.tolist()]
         found, scores = self._index.retrieve([words(text) for text in questions], k=count, show_progress=False)
         return [

@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Literal, NamedTuple
 
 from tunesmith.config import EvaluateConfig, ScopeConfig
+from tunesmith.data.comparing.stop_words import STOP_WORDS
 from tunesmith.data.storing.prepared import PreparedData
 from tunesmith.evaluate.probing.recognise import Recogniser
 from tunesmith.evaluate.sampling import choose_examples
@@ -25,13 +26,6 @@ Origin = Literal["held-out", "file", "general"]
 
 NEAR = 0.6
 """A general question whose telling words stand to this share in one training prompt is near it: it may have been trained on."""
-_FUNCTION_WORDS = (
-    "a about all am an and any are as at be been but by can could did do does for from get give had has have her his how i if in into "
-    "is it its keep let many may me much must my no not of often on or our s should so some t tell than that the their them there these "
-    "they this to up was we were what when where which who whom why will with without would write you your"
-)
-FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
-"""Say nothing about the subject of a question."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +88,7 @@ def general_questions(train: Sequence[Example]) -> General:
 
 def _telling(text: str) -> frozenset[str]:
     found = words(text)
-    return frozenset(found) - FUNCTION_WORDS or frozenset(found)
+    return frozenset(found) - STOP_WORDS or frozenset(found)
 
 
 def _is_near(asked: frozenset[str], trained: Sequence[frozenset[str]]) -> bool:

@@ -92,21 +92,25 @@ class Ranking:
         return tuple(standing.model for group in self.groups for standing in group)
 
 
-def rank_votes(votes: Sequence[Vote], config: RankConfig) -> Ranking:
+def rank_votes(votes: Sequence[Vote], config: RankConfig, *, notes: Sequence[str] = ()) -> Ranking:
     """Rank the models that the votes are on.
+
+    Args:
+        votes: in the order in which they were given.
+        config: confidence, resamples, seed.
+        notes: what else is to be known of the votes; said first.
 
     Raises:
         DataError: there are no votes.
     """
     whole = count_votes(votes)
-    groups, leads, notes = [], [], list(_notes(votes, whole))
+    groups, leads, all_notes = [], [], [*notes, *_notes(votes, whole)]
     for members in whole.groups():
         names = {whole.models[i] for i in members}
         tally = count_votes([vote for vote in votes if vote.left in names])
-        is_bounded = len(tally.groups(lossless_too=True)) == 1
-        if not is_bounded:
-            notes.append(_unbounded_note(tally))
-        standings, between = _rank_group(tally, config, is_bounded=is_bounded)
+        if len(tally.groups(lossless_too=True)) > 1:
+            all_notes.append(_unbounded_note(tally))
+        standings, between = _rank_group(tally, config)
         groups.append(standings)
         leads += between
     places = {standing.model: place for place, standing in enumerate(s for group in groups for s in group)}
@@ -120,12 +124,12 @@ def rank_votes(votes: Sequence[Vote], config: RankConfig) -> Ranking:
         groups=tuple(groups),
         leads=tuple(leads),
         duels=tuple(_duels(votes, places, config)),
-        notes=tuple(notes),
+        notes=tuple(all_notes),
     )
 
 
-def _rank_group(tally: Tally, config: RankConfig, *, is_bounded: bool) -> tuple[tuple[Standing, ...], list[Lead]]:
-    fit, centre = ratings.bradley_terry(tally, with_prior=not is_bounded), ratings.bradley_terry(tally, with_prior=True).ratings
+def _rank_group(tally: Tally, config: RankConfig) -> tuple[tuple[Standing, ...], list[Lead]]:
+    fit = ratings.bradley_terry(tally)
     elo, (elo_low, elo_high) = ratings.elo(tally), ratings.elo_range(tally, confidence=config.confidence, seed=config.seed)
     resampled = None
     if tally.num_clusters >= SMALLEST_BOOTSTRAP:
@@ -133,7 +137,7 @@ def _rank_group(tally: Tally, config: RankConfig, *, is_bounded: bool) -> tuple[
     order = [int(i) for i in np.argsort(-fit.ratings, kind="stable")]
 
     def interval(i: int) -> Interval | None:
-        return _interval(centre[i], resampled[:, i], tally, config) if resampled is not None else None
+        return _interval(fit.ratings[i], resampled[:, i], tally, config) if resampled is not None else None
 
     standings = tuple(
         Standing(
@@ -147,7 +151,7 @@ def _rank_group(tally: Tally, config: RankConfig, *, is_bounded: bool) -> tuple[
         )
         for i in order
     )
-    return standings, [_lead(tally, fit.ratings, centre, resampled, ends, config) for ends in pairwise(order)]
+    return standings, [_lead(tally, fit.ratings, resampled, ends, config) for ends in pairwise(order)]
 
 
 def _counts(tally: Tally, i: int) -> dict[str, Any]:
@@ -159,12 +163,12 @@ def _interval(centre: float, resampled: Floats, tally: Tally, config: RankConfig
     return ratings.interval_around(float(centre), resampled, tally.num_clusters, config.confidence)
 
 
-def _lead(tally: Tally, rated: Floats, centre: Floats, resampled: Floats | None, ends: tuple[int, int], config: RankConfig) -> Lead:
+def _lead(tally: Tally, rated: Floats, resampled: Floats | None, ends: tuple[int, int], config: RankConfig) -> Lead:
     first, second = ends
+    difference = float(rated[first] - rated[second])
     interval = None
     if resampled is not None:
-        interval = _interval(centre[first] - centre[second], resampled[:, first] - resampled[:, second], tally, config)
-    difference = float(rated[first] - rated[second])
+        interval = _interval(difference, resampled[:, first] - resampled[:, second], tally, config)
     return Lead(ahead=tally.models[first], behind=tally.models[second], difference=difference, interval=interval)
 
 
