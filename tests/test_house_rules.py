@@ -21,6 +21,7 @@ FLOORS = (
     {"embeddings"},
     {"data", "render", "engine"},
     {"tuned"},
+    {"together"},
     {"chat"},
     {"train", "evaluate"},
     {"analyze", "export", "serve", "sweep", "synthesize"},

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import peft
 from transformers import PreTrainedModel
 
 from tunesmith import assets
+from tunesmith.assets.folders import check_model_folder
 from tunesmith.config import ADAPTER_METHODS, GenerateConfig
 from tunesmith.engine.adapters import load_adapter
 from tunesmith.engine.generation.generate import generate
@@ -25,6 +26,30 @@ from tunesmith.errors import DataError, RunError
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory, is_run, open_run
 from tunesmith.types import Completion, Message
+
+
+class PromptFit(NamedTuple):
+    """How a model's prompts are rendered and cut."""
+
+    renderer: Renderer
+    context_length: int
+    trained_on_text: bool
+
+    def prompt_ids(self, messages: Sequence[Message], config: GenerateConfig, *, fields: Mapping[str, str], place: str) -> tuple[int, ...]:
+        """See `OpenedModel.prompt_ids`."""
+        room = max(1, self.context_length - config.max_new_tokens)
+        room = min(room, config.max_prompt_tokens or room)
+        if not self.trained_on_text:
+            return self.renderer.fit_prompt(messages, fields, room, place=place)
+        ids = self.renderer.text_prompt_ids(messages[-1].content)
+        if not 0 < len(ids) <= room:
+            raise DataError(
+                place,
+                f"a text of {len(ids):,} tokens to continue",
+                expected=f"1 to {room:,}",
+                remedy="shorten it, or lower --max-new-tokens" if ids else "write how the text begins",
+            )
+        return ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +97,8 @@ class OpenedModel:
         Raises:
             DataError: it does not fit even when cut; a text to be continued is never cut.
         """
-        room = max(1, self.loaded.context_length - config.max_new_tokens)
-        room = min(room, config.max_prompt_tokens or room)
-        if not self.trained_on_text:
-            return self.renderer.fit_prompt(messages, fields, room, place=place)
-        ids = self.renderer.text_prompt_ids(messages[-1].content)
-        if not 0 < len(ids) <= room:
-            raise DataError(
-                place,
-                f"a text of {len(ids):,} tokens to continue",
-                expected=f"1 to {room:,}",
-                remedy="shorten it, or lower --max-new-tokens" if ids else "write how the text begins",
-            )
-        return ids
+        fit = PromptFit(self.renderer, self.loaded.context_length, self.trained_on_text)
+        return fit.prompt_ids(messages, config, fields=fields, place=place)
 
     @property
     def hugging_face_network(self) -> PreTrainedModel:
@@ -121,9 +135,10 @@ def open_tuned(run: RunDirectory, *, dtype: str = "auto", device: str = "auto") 
     """
     manifest = run.manifest()
     if manifest["method"] in ADAPTER_METHODS:
-        loaded = _load_base(run.record(), dtype=dtype, device=device)
+        loaded = load_base(run.record(), dtype=dtype, device=device)
         network: PreTrainedModel | peft.PeftModel = load_adapter(loaded.network, run.model_dir).eval()
     else:
+        check_model_folder(run.model_dir)
         loaded = load(run.model_dir, dtype=dtype, device=device)
         network = loaded.network
     renderer = stored_renderer(run, loaded.tokenizer)
@@ -136,14 +151,14 @@ def open_base(run: RunDirectory, *, dtype: str = "auto", device: str = "auto") -
     New tokens have the rows they had before the first step, and the base of a `qlora` run is in four bits, as in training:
     what the comparison with the tuned model shows is the training, not the rounding.
     """
-    loaded = _load_base(run.record(), dtype=dtype, device=device)
+    loaded = load_base(run.record(), dtype=dtype, device=device)
     trained_on_text = run.manifest()["trained_on_text"]
     return OpenedModel(
         loaded=loaded, network=loaded.network, renderer=stored_renderer(run, loaded.tokenizer), trained_on_text=trained_on_text
     )
 
 
-def _load_base(record: Mapping[str, Any], *, dtype: str, device: str) -> LoadedModel:
+def load_base(record: Mapping[str, Any], *, dtype: str, device: str) -> LoadedModel:
     """The base model of a run, with the run's new tokens."""
     config = record["config"]
     loaded = load(base_directory(record), dtype=dtype, device=device, quantize=config["method"] == "qlora")

@@ -180,19 +180,62 @@ def test_adapters_put_on_taken_off_and_merged_later() -> None:
     torch.testing.assert_close(linear(group, inputs()), expected)
 
 
-@pytest.mark.parametrize("why", ["dropout", "dora", "lora bias", "two adapters", "only some", "float32 adapters", "another name"])
+def set_active(block: Block, *names: str) -> None:
+    for layer in SIZES:
+        getattr(block, layer).set_adapter(list(names))
+
+
+def test_one_of_several_adapters_acts() -> None:
+    """Whatever it is called; and none, which is the layers alone."""
+    block = block_of(bias=True, lora={"rank_pattern": {"q": 1, "v": 7}})
+    add_adapter(block, "adapter-2", r=3, use_rslora=True)
+    group = LinearGroup(block, *SIZES)
+    found = []
+    for name in ("adapter-2", "default"):
+        set_active(block, name)
+        check(block, group)
+        found.append(linear(group, inputs()))
+        assert group.acting == name
+    for layer in SIZES:
+        getattr(block, layer).enable_adapters(False)
+    assert group.is_supported()
+    assert group.acting is None
+    found.append(linear(group, inputs()))
+    torch.testing.assert_close(found[-1], block.one_by_one(inputs()))
+    assert not any(torch.allclose(found[i], found[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_what_an_adapter_would_need() -> None:
+    """Asked for by name, whichever acts."""
+    block = block_of(lora={})
+    add_adapter(block, "dora", use_dora=True)
+    add_adapter(block, "some", target_modules=["q", "v"])
+    group = LinearGroup(block, *SIZES)
+    assert [group.supports(name) for name in ("default", "dora", "some", "elsewhere", None)] == [True, False, False, True, True]
+    for name, supported in (("default", True), ("dora", False), ("some", False)):
+        set_active(block, name)
+        assert group.is_supported() == supported
+    block.k.merge(adapter_names=["default"])
+    assert not any(group.supports(name) for name in ("default", "elsewhere", None))
+
+
+def test_dropout_does_nothing_in_evaluation() -> None:
+    block = block_of(lora={"lora_dropout": 0.5}).eval()
+    check(block)
+    assert not LinearGroup(block.train(), *SIZES).is_supported()
+
+
+@pytest.mark.parametrize("why", ["dropout", "dora", "lora bias", "two at once", "only some", "float32 adapters"])
 def test_adapters_that_need_their_own_forward(why: str) -> None:
     settings = {"dropout": {"lora_dropout": 0.1}, "dora": {"use_dora": True}, "lora bias": {"lora_bias": True}}
     bias = why == "lora bias"
     block = block_of(bias=bias, lora={**settings.get(why, {}), **({"target_modules": ["q", "v"]} if why == "only some" else {})})
-    if why == "two adapters":
+    if why == "two at once":
         add_adapter(block, "second")
+        set_active(block, "default", "second")
     if why == "float32 adapters":
         for name in SIZES:
             getattr(block, name).base_layer.to(torch.bfloat16)
-    if why == "another name":
-        block = Block()
-        add_adapter(block, "second")
     assert not LinearGroup(block, *SIZES).is_supported()
 
 

@@ -144,6 +144,7 @@ def test_the_run_directory_holds_what_its_page_says(settings: Settings, tiny_lla
         "config.yaml",
         "preflight.json",
         "metrics.jsonl",
+        "process.json",
         "renderer.json",
         "checkpoints",
         "best",

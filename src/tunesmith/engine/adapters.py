@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import peft
 from peft.tuners.trainable_tokens import TrainableTokensLayer
 from peft.utils.other import TrainableTokensWrapper
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -18,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from tunesmith.config import LoraConfig
 from tunesmith.engine.quantize import cast, peft_for
 from tunesmith.engine.vocabulary import token_layers, write_trained
-from tunesmith.errors import ConfigError
+from tunesmith.errors import AssetError, ConfigError, first_line
 
 
 def add_lora(network: PreTrainedModel, config: LoraConfig, base_reference: str, *, new_token_ids: Sequence[int] = ()) -> peft.PeftModel:
@@ -77,13 +79,77 @@ def without_deprecations() -> Iterator[None]:
         yield
 
 
-def load_adapter(network: PreTrainedModel, adapter_dir: Path, *, trainable: bool = False) -> peft.PeftModel:
-    """Put a saved adapter on the network, in the network's compute type; a trainable one in float32, for its masters."""
-    with without_deprecations(), peft_for(network):
-        adapted = peft.PeftModel.from_pretrained(network, str(adapter_dir), is_trainable=trainable, autocast_adapter_dtype=trainable)
+ADAPTER_FILE, PICKLED_FILE = "adapter_model.safetensors", "adapter_model.bin"
+"""Of an adapter's folder: its weights, and those that peft would unpickle where there are no others."""
+
+
+def load_adapter(
+    network: PreTrainedModel | peft.PeftModel, adapter_dir: Path, *, name: str = "default", trainable: bool = False
+) -> peft.PeftModel:
+    """Put a saved adapter on the network, in the network's compute type; a trainable one in float32, for its masters.
+
+    Args:
+        network: with adapters or without; those it has stay as they are, and one of them goes on acting.
+        name: of the adapter within the network; letters, digits, `-` and `_`.
+
+    Raises:
+        AssetError: the folder holds no adapter that fits, or only a pickled one, which is never opened.
+    """
+    assert re.fullmatch(r"[\w-]+", name), name
+    assert name not in "lora_", "peft would take it for a part of a parameter's name"
+    _check_adapter_folder(adapter_dir)
+    settings: dict[str, Any] = {"is_trainable": trainable, "autocast_adapter_dtype": trainable, "torch_device": str(network.device)}
+    with _unusable_adapters_named(adapter_dir), without_deprecations(), peft_for(network):
+        if isinstance(network, peft.PeftModel):
+            adapted = network
+            found = adapted.load_adapter(str(adapter_dir), name, **settings)
+            missing = [key for key in found.missing_keys if re.search(rf"\.{re.escape(name)}(\.|$)", key)]
+            if missing:
+                raise KeyError(f"its weights lack {missing[0]}")
+        else:
+            adapted = peft.PeftModel.from_pretrained(network, str(adapter_dir), name, **settings)
     if not trainable:
         cast(adapted, network.dtype)
     return adapted
+
+
+def changes_linear_layers_only(adapter_dir: Path) -> bool:
+    """By the adapter's own settings: neither rows of new tokens nor whole modules train beside it, so others can share its network.
+
+    Raises:
+        AssetError: the folder holds no adapter.
+    """
+    _check_adapter_folder(adapter_dir)
+    with _unusable_adapters_named(adapter_dir):
+        settings: Any = peft.PeftConfig.from_pretrained(str(adapter_dir))
+        if not isinstance(settings, peft.LoraConfig):
+            raise TypeError(f"it is of the kind {settings.peft_type}")
+    return not (settings.trainable_token_indices or settings.modules_to_save or settings.bias != "none")
+
+
+def _check_adapter_folder(adapter_dir: Path) -> None:
+    """Before peft, which unpickles what is not there as safetensors, and asks the hub for what is not there at all."""
+    if (adapter_dir / ADAPTER_FILE).is_file() and (adapter_dir / "adapter_config.json").is_file():
+        return
+    if (adapter_dir / PICKLED_FILE).is_file():
+        remedy = "convert it with peft's own `save_pretrained` if you trust its author"
+        raise _unusable_adapter(adapter_dir, f"its weights are pickled ({PICKLED_FILE}), which can run code when loaded", remedy)
+    raise _unusable_adapter(adapter_dir, "they are not there", "restore the folder, or train again")
+
+
+@contextmanager
+def _unusable_adapters_named(adapter_dir: Path) -> Iterator[None]:
+    """Errors of peft and of the file's reader, and the warning that weights are missing, which would stay at their random start."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            yield
+    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError, UserWarning) as error:
+        raise _unusable_adapter(adapter_dir, f"peft cannot load it ({first_line(error)})", "restore the folder, or train again") from error
+
+
+def _unusable_adapter(adapter_dir: Path, found: str, remedy: str) -> AssetError:
+    return AssetError(str(adapter_dir), found, expected=f"adapter_config.json and {ADAPTER_FILE} for this base model", remedy=remedy)
 
 
 def freeze_all_but_last(network: PreTrainedModel, count: int) -> None:

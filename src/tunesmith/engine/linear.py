@@ -64,19 +64,35 @@ class LinearGroup:
             self._wide = None
 
     def is_supported(self) -> bool:
-        """As things are now: one plain adapter without dropout or none, not merged, biases everywhere or nowhere, no hooks."""
+        """As things are now: one plain adapter acts or none, none is merged, biases everywhere or nowhere, no hooks."""
+        if not self._has_plain_bases():
+            return False
+        acting = [_acting(layer) for layer in self.layers]
+        if not any(acting):
+            return True
+        return len(acting[0]) == 1 and all(
+            names == acting[0] and _is_plain(layer, names[0]) for layer, names in zip(self.layers, acting, strict=True)
+        )
+
+    def supports(self, adapter: str | None) -> bool:
+        """The same if this adapter acted (None: none did), whichever does now. On a group without it, it does nothing."""
+        if not self._has_plain_bases():
+            return False
+        having = [layer for layer in self.layers if isinstance(layer, LoraLinear) and adapter in layer.lora_A]
+        return adapter is None or not having or (len(having) == len(self.layers) and all(_is_plain(layer, adapter) for layer in having))
+
+    def _has_plain_bases(self) -> bool:
         self._find()
         if any(type(base) is not nn.Linear for base in self.bases) or len({base.bias is None for base in self.bases}) > 1:
             return False
         if any(_is_watched(layer) for layer in (*self.layers, *self.bases)) or torch.is_autocast_enabled(self.bases[0].weight.device.type):
             return False
-        adapted = [isinstance(layer, LoraLinear) for layer in self.layers]
-        return not any(adapted) or (all(adapted) and all(_is_plain(layer) for layer in self.layers))
+        return not any(isinstance(layer, LoraLinear) and layer.merged for layer in self.layers)
 
     @property
-    def has_adapters(self) -> bool:
-        first = self.layers[0]
-        return isinstance(first, LoraLinear) and not first.disable_adapters
+    def acting(self) -> str | None:
+        """Of a supported group: the adapter that acts now."""
+        return next(iter(_acting(self.layers[0])), None)
 
     def weight(self) -> Tensor:
         """(out, in) of all layers; the layers' own weights are made views of it."""
@@ -94,22 +110,27 @@ class LinearGroup:
         return None if self.bases[0].bias is None else torch.cat([base.bias.detach() for base in self.bases])
 
     def adapters(self) -> Adapters | None:
-        """Stack the adapters; None without any."""
-        if not self.has_adapters:
-            return None
+        """Stack those that act now; None without any."""
+        name = self.acting
+        return None if name is None else self.stacked(name)
+
+    def stacked(self, name: str) -> Adapters | None:
+        """Stack the adapters of this name, whether or not they act; None where the layers have none."""
         layers: list[Any] = self.layers
-        down = torch.cat([layer.lora_A["default"].weight.detach() for layer in layers])
-        ups = tuple(layer.lora_B["default"].weight.detach() for layer in layers)
-        return Adapters(down, ups, tuple(float(layer.scaling["default"]) for layer in layers))
+        if not isinstance(layers[0], LoraLinear) or name not in layers[0].lora_A:
+            return None
+        down = torch.cat([layer.lora_A[name].weight.detach() for layer in layers])
+        ups = tuple(layer.lora_B[name].weight.detach() for layer in layers)
+        return Adapters(down, ups, tuple(float(layer.scaling[name]) for layer in layers))
 
     def parameters(self) -> list[Tensor]:
         """What autograd has to know of, in the order of `gradients`: weights, biases, A, B."""
         found: list[Tensor] = [base.weight for base in self.bases]
         found += [base.bias for base in self.bases if base.bias is not None]
-        if self.has_adapters:
+        if (name := self.acting) is not None:
             layers: list[Any] = self.layers
-            found += [layer.lora_A["default"].weight for layer in layers]
-            found += [layer.lora_B["default"].weight for layer in layers]
+            found += [layer.lora_A[name].weight for layer in layers]
+            found += [layer.lora_B[name].weight for layer in layers]
         return found
 
     def forward(self, x: Tensor, out: Tensor | None = None) -> Saved:
@@ -175,15 +196,22 @@ class Saved(NamedTuple):
     adapters: Adapters | None
 
 
-def _is_plain(layer: nn.Module) -> bool:
-    """A single LoRA adapter by the name peft gives, without variants (DoRA) and dropout."""
+def _acting(layer: nn.Module) -> list[str]:
+    """Names of the adapters that change what the layer computes now."""
+    if not isinstance(layer, LoraLinear) or layer.disable_adapters:
+        return []
+    return [name for name in layer.active_adapters if name in layer.lora_A]
+
+
+def _is_plain(layer: nn.Module, name: str) -> bool:
+    """A LoRA adapter without variants (DoRA), dropout at work and bias, in the type of the weight."""
     assert isinstance(layer, LoraLinear)
-    if layer.merged or list(layer.lora_A) != ["default"] or layer.active_adapters != ["default"] or layer.lora_variant:
+    if name in layer.lora_variant:
         return False
-    dropout = layer.lora_dropout["default"]
-    has_dropout = isinstance(dropout, nn.Dropout) and dropout.p > 0
-    same_type = layer.lora_A["default"].weight.dtype == cast(nn.Linear, layer.base_layer).weight.dtype
-    return same_type and not has_dropout and cast(nn.Linear, layer.lora_B["default"]).bias is None
+    dropout = layer.lora_dropout[name]
+    has_dropout = isinstance(dropout, nn.Dropout) and dropout.training and dropout.p > 0
+    same_type = layer.lora_A[name].weight.dtype == cast(nn.Linear, layer.base_layer).weight.dtype
+    return same_type and not has_dropout and cast(nn.Linear, layer.lora_B[name]).bias is None
 
 
 def _is_watched(layer: nn.Module) -> bool:

@@ -15,7 +15,7 @@ from tunesmith.engine.loading import LoadedModel
 
 
 def request(prompt: list[int], sample: int = 0, **settings: object) -> Request:
-    return Request(prompt_ids=prompt, config=GenerateConfig(**{"max_new_tokens": 8, **settings}), sample=sample)
+    return Request(prompt_ids=prompt, config=GenerateConfig(**{"max_new_tokens": 8, **settings}), sample=sample, stop_ids=frozenset())
 
 
 def run(decoder: Decoder) -> list[NewToken]:
@@ -31,7 +31,7 @@ def tokens(news: list[NewToken], number: int) -> list[int]:
 
 def test_requests_enter_as_others_leave(loaded: LoadedModel) -> None:
     """Two slots; a finished sequence leaves and the next one enters with the very next step."""
-    decoder = Decoder(loaded.network, stop_ids=(), context_length=128, batch_size=2)
+    decoder = Decoder(loaded.network, context_length=128, batch_size=2)
     lengths = (2, 5, 3, 1)
     numbers = [decoder.submit(request(PROMPTS[i], max_new_tokens=length)) for i, length in enumerate(lengths)]
     assert (decoder.num_waiting, decoder.num_running) == (4, 0)
@@ -46,7 +46,7 @@ def test_requests_enter_as_others_leave(loaded: LoadedModel) -> None:
 
 
 def test_requests_may_come_at_any_time_with_settings_of_their_own(loaded: LoadedModel) -> None:
-    decoder = Decoder(loaded.network, stop_ids=(), context_length=128, batch_size=3)
+    decoder = Decoder(loaded.network, context_length=128, batch_size=3)
     settings: list[dict[str, object]] = [{}, {"temperature": 1.0, "seed": 5}, {"repetition_penalty": 1.5}, {"temperature": 0.8, "top_k": 4}]
     news: list[NewToken] = []
     numbers = []
@@ -55,14 +55,14 @@ def test_requests_may_come_at_any_time_with_settings_of_their_own(loaded: Loaded
         news += decoder.step()
     news += run(decoder)
     for index, number in enumerate(numbers):
-        alone = Decoder(loaded.network, stop_ids=(), context_length=128)
+        alone = Decoder(loaded.network, context_length=128)
         alone.submit(request(PROMPTS[index % 10], index, max_new_tokens=3 + index, **settings[index % 4]))
         assert tokens(news, number) == tokens(run(alone), 0)
 
 
 def test_the_first_in_line_is_never_passed_over(loaded_llama: LoadedModel) -> None:
     """Packs gather similar prompts; the oldest one is in the first of them all the same."""
-    decoder = Decoder(loaded_llama.network, stop_ids=(), context_length=128, batch_size=8, tokens_per_pack=64)
+    decoder = Decoder(loaded_llama.network, context_length=128, batch_size=8, tokens_per_pack=64)
     for prompt in (PROMPTS[0], PROMPTS[5], PROMPTS[1], [*HEAD, *HEAD]):
         decoder.submit(request(prompt, max_new_tokens=1))
     seen = [{new.prompt for new in step} for step in iter(decoder.step, [])]
@@ -73,7 +73,7 @@ def test_the_first_in_line_is_never_passed_over(loaded_llama: LoadedModel) -> No
 
 @pytest.mark.parametrize("tokens_per_pack", [1, 40, 100_000])
 def test_the_size_of_packs_does_not_matter(loaded: LoadedModel, tokens_per_pack: int) -> None:
-    decoder = Decoder(loaded.network, stop_ids=(), context_length=128, batch_size=5, tokens_per_pack=tokens_per_pack)
+    decoder = Decoder(loaded.network, context_length=128, batch_size=5, tokens_per_pack=tokens_per_pack)
     for prompt in WITH_HEADS:
         decoder.submit(request(prompt))
     news = run(decoder)
@@ -81,7 +81,7 @@ def test_the_size_of_packs_does_not_matter(loaded: LoadedModel, tokens_per_pack:
 
 
 def test_cancelled_requests_leave_at_once_and_free_their_slot(loaded: LoadedModel) -> None:
-    decoder = Decoder(loaded.network, stop_ids=(), context_length=128, batch_size=2)
+    decoder = Decoder(loaded.network, context_length=128, batch_size=2)
     numbers = [decoder.submit(request(prompt)) for prompt in PROMPTS[:5]]
     news = decoder.step()
     assert decoder.cancel(numbers[0])  # it runs
@@ -103,7 +103,7 @@ def test_padded_batches_serve_the_same_requests(loaded: LoadedModel, monkeypatch
     found = complete(loaded.network, PROMPTS, max_new_tokens=8, temperature=0.9, logprobs=1, batch_size=4)
     assert [c.token_ids for c in found] == [c.token_ids for c in expected]
 
-    decoder = Decoder(loaded.network, stop_ids=(), context_length=128, batch_size=3)
+    decoder = Decoder(loaded.network, context_length=128, batch_size=3)
     assert decoder.why_padded == "is pretended to be odd"
     numbers = [decoder.submit(request(prompt)) for prompt in PROMPTS[:5]]
     news = decoder.step()

@@ -130,6 +130,6 @@ class TestThroughTheModel:
         assert "".join(new.text for new in news) == "".join(f"<{i}>" for i in whole.token_ids[:at])
 
     def test_text_wants_a_tokenizer(self, loaded_llama: LoadedModel) -> None:
-        decoder = Decoder(loaded_llama.network, stop_ids=(), context_length=256)
+        decoder = Decoder(loaded_llama.network, context_length=256)
         with pytest.raises(TypeError, match="parse"):
-            decoder.submit(Request(prompt_ids=PROMPT, config=GenerateConfig(stop=("x",))))
+            decoder.submit(Request(prompt_ids=PROMPT, config=GenerateConfig(stop=("x",)), stop_ids=frozenset()))

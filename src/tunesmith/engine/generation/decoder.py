@@ -1,7 +1,9 @@
 """Continuous batching: requests come at any time, every step gives each running sequence a token, a finished one leaves.
 
->>> decoder = Decoder(network, stop_ids=stop_ids, context_length=2048, batch_size=16)
->>> number = decoder.submit(Request(prompt_ids=ids, config=GenerateConfig()))
+Requests bring what belongs to their model: the adapter, where it stops, how its tokens become text.
+
+>>> decoder = Decoder(network, context_length=2048, batch_size=16)
+>>> number = decoder.submit(Request(prompt_ids=ids, config=GenerateConfig(), stop_ids=stop_ids, adapter="adapter-1"))
 >>> while not decoder.is_idle:
 ...     for new in decoder.step():
 ...         print(new.prompt, new.token, new.finish_reason)
@@ -9,11 +11,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-
 import torch
 from transformers import PreTrainedModel
 
+from tunesmith.engine.generation.adapter_switch import AdapterSwitch
 from tunesmith.engine.generation.padded_runner import PaddedRunner
 from tunesmith.engine.generation.sampling import Sampler, choose, log_probabilities
 from tunesmith.engine.generation.sequences import NewToken, Request, Runner, Running
@@ -29,42 +30,38 @@ TOKENS_PER_PACK = {"cpu": 1024, "cuda": 8192}
 class Decoder:
     """Up to `batch_size` sequences at a time on one network. Not for several threads at once.
 
-    The tokens of a sequence depend neither on what runs beside it nor on when it came.
+    The tokens of a sequence depend neither on what runs beside it, under whichever adapter, nor on when it came. Adapters and weights
+    have to be final when this is made.
     """
 
     def __init__(
         self,
         network: PreTrainedModel,
         *,
-        stop_ids: Collection[int],
         context_length: int,
         batch_size: int = 32,
-        parse: Callable[[Sequence[int]], str] | None = None,
         tokens_per_pack: int | None = None,
     ) -> None:
         """See the class.
 
         Args:
-            network: in evaluation mode.
-            stop_ids: a completion ends with the first of these.
+            network: in evaluation mode, the adapters inside its layers.
             context_length: most tokens of prompt and completion together.
             batch_size: most sequences decoded together.
-            parse: turns token ids into text; needed for requests with stop strings or text.
             tokens_per_pack: most prompt tokens in one call of the model; None chooses by device.
         """
-        self._stop_ids = frozenset(stop_ids)
         self._context_length = context_length
-        self._parse = parse
         self._waiting: list[Running] = []
         self._running: list[Running] = []
         self._num_submitted = 0
+        self._switch = AdapterSwitch(network)
         self.why_padded = why_not_in_slots(network)
         """Empty, or why this network is decoded in padded batches: a new sequence then waits for the whole batch before it."""
         if self.why_padded:
-            self._runner: Runner = PaddedRunner(network, batch_size=batch_size, context_length=context_length)
+            self._runner: Runner = PaddedRunner(network, self._switch, batch_size=batch_size, context_length=context_length)
         else:
             limit = tokens_per_pack or TOKENS_PER_PACK.get(network.device.type, TOKENS_PER_PACK["cpu"])
-            self._runner = SlotRunner(network, num_slots=batch_size, tokens_per_pack=limit)
+            self._runner = SlotRunner(network, self._switch, num_slots=batch_size, tokens_per_pack=limit)
 
     @property
     def num_waiting(self) -> int:
@@ -84,7 +81,9 @@ class Decoder:
 
         Raises:
             DataError: the prompt is empty, or leaves no room in the context.
+            ConfigError: there is no such adapter.
         """
+        self._switch.require(request.adapter)
         number, config, length = self._num_submitted, request.config, len(request.prompt_ids)
         if not 0 < length <= self._context_length:
             raise DataError(
@@ -92,9 +91,9 @@ class Decoder:
             )
         text = None
         if request.with_text or config.stop:
-            if self._parse is None:
-                raise TypeError("stop strings and text need a Decoder with `parse`")
-            text = TextStream(self._parse, config.stop)
+            if request.parse is None:
+                raise TypeError("stop strings and text need a request with `parse`")
+            text = TextStream(request.parse, config.stop)
         sampler = Sampler(config, sample=request.sample, prompt_ids=request.prompt_ids)
         self._waiting.append(Running(id=number, request=request, sampler=sampler, text=text))
         self._num_submitted += 1
@@ -127,7 +126,7 @@ class Decoder:
         tokens = choose(logits, [one.sampler for one in batch])
         logprobs = log_probabilities(logits, tokens, [one.request.config.logprobs for one in batch])
         new_tokens = [
-            one.take(token, logprob, stop_ids=self._stop_ids, context_length=self._context_length)
+            one.take(token, logprob, context_length=self._context_length)
             for one, token, logprob in zip(batch, tokens, logprobs, strict=True)
         ]
         for one, new in zip(batch, new_tokens, strict=True):

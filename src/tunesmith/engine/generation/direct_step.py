@@ -4,23 +4,27 @@ With one token for each of some forty sequences a layer takes less than a millis
 and its small tensors cost would be a third of a step. Here a layer is four products and four native calls. It serves networks
 whose modules are of the classes named below and take the fast way (engine/fast.py), on a CPU; any other runs as it is.
 
+Rows of several adapters share the products with the base's weights; each adapter's own go over its rows only.
+
 Legend: B sequences, H query heads, K key and value heads, D head dimension, R turned entries of a head, E width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from tunesmith.engine.generation.adapter_switch import AS_IT_IS
 from tunesmith.engine.generation.decode_attention import HEAD_DIMS
 from tunesmith.engine.generation.slots import Step
 from tunesmith.engine.kernels import native
 from tunesmith.engine.kernels.products import PackedWeight, PlainWeight, pack_weight
-from tunesmith.engine.linear import LinearGroup
+from tunesmith.engine.linear import Adapters, LinearGroup
 
 LAYER_CLASSES = {
     "LlamaModel": "LlamaDecoderLayer",
@@ -33,8 +37,40 @@ LAYER_CLASSES = {
 Kernel = Callable[..., None]
 
 
+class AdapterRows(NamedTuple):
+    """The rows of a step that belong to one adapter."""
+
+    adapter: str | None
+    rows: slice | None = None
+    """None: all of them."""
+    computed: slice = slice(None)
+    """These, with some of the neighbours', so that few numbers of rows occur."""
+    kept: slice = slice(None)
+    """Of the computed ones."""
+
+
+def adapter_rows(counts: Sequence[tuple[str | None, int]], num_rows: int, multiple: int = 1) -> list[AdapterRows]:
+    """Lay out a step: each adapter and its number of rows, in their order, of `num_rows` in all, those without a sequence last.
+
+    Args:
+        multiple: adapters compute as many rows at once as this divides, as far as there are so many.
+    """
+    if len(counts) == 1:
+        return [AdapterRows(counts[0][0])]
+    found = []
+    for (adapter, count), end in zip(counts, accumulate(count for _, count in counts), strict=True):
+        size = min(count + -count % multiple, num_rows)
+        first = min(end - count, num_rows - size)
+        kept = slice(end - count - first, end - first)
+        found.append(AdapterRows(adapter, slice(end - count, end), slice(first, first + size), kept))
+    return found
+
+
 class DirectStep:
-    """Computes what the decoder of a network computes for one token of each sequence, with its weights as they are when this is made."""
+    """Computes what the decoder of a network computes for one token of each sequence, with its weights as they are when this is made.
+
+    An adapter's are read when it is first asked for.
+    """
 
     def __init__(self, network: PreTrainedModel, packed: Mapping[LinearGroup, PackedWeight]) -> None:
         """For a network for which `can_step_directly` holds; `packed` are weights laid out by `PackedWeights`."""
@@ -43,13 +79,22 @@ class DirectStep:
         self._layers = [_read_layer(layer, packed) for layer in decoder.layers]
         self._norms = [norm for layer in self._layers for norm in (layer.before_attention, layer.before_mlp)] + [_Norm.of(decoder.norm)]
         self._kernels = _Kernels.of(decoder.norm.weight.dtype, self._layers[0].activation)
-
-    @property
-    def takes_any_rows(self) -> bool:
+        self._products = [product for layer in self._layers for product in layer.products]
+        self._served: dict[str | None, bool] = {AS_IT_IS: True}
+        self.takes_any_rows = self._any_rows()
         """A number of rows that has not occurred before costs nothing."""
-        return all(product.takes_any_rows for layer in self._layers for product in layer.products)
 
-    def hidden(self, token_ids: Tensor, position_ids: Tensor, step: Step) -> Tensor:
+    def _any_rows(self) -> bool:
+        return all(product.takes_any_rows for product in self._products)
+
+    def serves(self, adapter: str | None) -> bool:
+        """Rows of this adapter can be among those of a step: it is plain LoRA, or None."""
+        if adapter not in self._served:
+            self._served[adapter] = all(product.read(adapter) for product in self._products)
+            self.takes_any_rows = self._any_rows()
+        return self._served[adapter]
+
+    def hidden(self, token_ids: Tensor, position_ids: Tensor, step: Step, adapters: Sequence[AdapterRows]) -> Tensor:
         """(rows, E) last hidden states of tokens (rows,), the first B of which are the sequences'; writes to their slots."""
         x = self._embed(token_ids)  # (rows, E)
         turning = _Turning(*(part[0].contiguous() for part in self._rotary(x[None], position_ids=position_ids[None])))
@@ -58,8 +103,8 @@ class DirectStep:
         y = torch.empty_like(x)
         self._add_norm(x, None, next(norms), y)
         for layer in self._layers:
-            self._add_norm(x, layer.output(attend(layer, layer.projections(y))), next(norms), y)
-            self._add_norm(x, layer.down(self._gated(layer.gate_up(y))), next(norms), y)
+            self._add_norm(x, layer.output(attend(layer, layer.projections(y, adapters)), adapters), next(norms), y)
+            self._add_norm(x, layer.down(self._gated(layer.gate_up(y, adapters)), adapters), next(norms), y)
         return y
 
     def _add_norm(self, x: Tensor, more: Tensor | None, norm: _Norm, y: Tensor) -> None:
@@ -98,26 +143,50 @@ class _Norm(NamedTuple):
         return cls(module.weight.detach(), module.fast_eps, module.fast_offset)
 
 
-class _Product:
-    """A group of linear layers and its adapters, as they are when this is made."""
+class _LowRank:
+    """An adapter of a group of layers."""
 
-    def __init__(self, group: LinearGroup, packed: PackedWeight | None) -> None:
-        self._base, self._bias = packed or PlainWeight(group.weight()), group.bias()
-        self._adapters: list[PackedWeight] = []
-        if (adapters := group.adapters()) is not None:
-            # The B of all layers as one product: with few rows its zeros cost less than further calls.
-            self._adapters = [pack_weight(x) or PlainWeight(x) for x in (adapters.down, torch.block_diag(*adapters.scaled_ups))]
-
-    @property
-    def takes_any_rows(self) -> bool:
-        return all(weight.takes_any_rows for weight in (self._base, *self._adapters))
+    def __init__(self, adapters: Adapters) -> None:
+        # The B of all layers as one product: with few rows its zeros cost less than further calls.
+        weights = (adapters.down, torch.block_diag(*adapters.scaled_ups))
+        self._down, self._up = (pack_weight(weight) or PlainWeight(weight) for weight in weights)
+        self.takes_any_rows = self._down.takes_any_rows and self._up.takes_any_rows
 
     def __call__(self, x: Tensor) -> Tensor:
+        return self._up(self._down(x, None), None)
+
+
+class _Product:
+    """A group of linear layers, and its adapters by name."""
+
+    def __init__(self, group: LinearGroup, packed: PackedWeight | None) -> None:
+        self._group = group
+        self._base, self._bias = packed or PlainWeight(group.weight()), group.bias()
+        self.takes_any_rows = self._base.takes_any_rows
+        self._low_ranks: dict[str | None, _LowRank] = {}
+        self._take(AS_IT_IS, group.adapters())
+
+    def read(self, adapter: str | None) -> bool:
+        """Take an adapter's weights; False where it needs a forward of its own."""
+        if not self._group.supports(adapter):
+            return False
+        self._take(adapter, None if adapter is None else self._group.stacked(adapter))
+        return True
+
+    def _take(self, adapter: str | None, weights: Adapters | None) -> None:
+        if weights is not None:
+            self._low_ranks[adapter] = _LowRank(weights)
+            self.takes_any_rows = self.takes_any_rows and self._low_ranks[adapter].takes_any_rows
+
+    def __call__(self, x: Tensor, adapters: Sequence[AdapterRows]) -> Tensor:
         y = self._base(x, self._bias)
-        if not self._adapters:
-            return y
-        down, up = self._adapters
-        return y.add_(up(down(x, None), None))
+        for adapter, rows, computed, kept in adapters:
+            low_rank = self._low_ranks.get(adapter)
+            if low_rank is not None and rows is None:
+                y.add_(low_rank(x))
+            elif low_rank is not None:
+                y[rows].add_(low_rank(x[computed])[kept])
+        return y
 
 
 class _Layer(NamedTuple):

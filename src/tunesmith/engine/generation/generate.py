@@ -9,10 +9,12 @@ Both functions run a `Decoder` (`engine/generation/decoder.py`) until it is done
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from transformers import PreTrainedModel
 
 from tunesmith.config import GenerateConfig
+from tunesmith.engine.generation.adapter_switch import AS_IT_IS
 from tunesmith.engine.generation.decoder import Decoder
 from tunesmith.engine.generation.sequences import NewToken, Request
 from tunesmith.types import Completion
@@ -31,7 +33,7 @@ def generate(
     """Complete every prompt; the completions come in the prompts' order, without the prompts.
 
     Args:
-        network: in evaluation mode.
+        network: in evaluation mode; the adapter that acts in it, if one does, takes part.
         prompts: token ids, already cut to fit (`GenerateConfig.max_prompt_tokens` is the renderer's business).
         config: how to decode.
         stop_ids: a completion ends with the first of these.
@@ -68,7 +70,7 @@ def decode(
     """Decode some prompts together, yielding every token as it comes; keys name the prompts, and decide what they sample.
 
     Args:
-        network: in evaluation mode.
+        network: in evaluation mode; the adapter that acts in it, if one does, takes part.
         prompts: token ids; they enter in this order, `GenerateConfig.batch_size` at a time.
         config: how to decode.
         stop_ids: a completion ends with the first of these.
@@ -79,10 +81,9 @@ def decode(
     if not prompts:
         return
     size = min(config.batch_size, len(prompts))
-    decoder = Decoder(network, stop_ids=stop_ids, context_length=context_length, batch_size=size, parse=parse)
-    keys = {
-        decoder.submit(Request(prompt_ids=prompt, config=config, sample=key, with_text=with_text)): key for key, prompt in prompts.items()
-    }
+    decoder = Decoder(network, context_length=context_length, batch_size=size)
+    request = Request(prompt_ids=(), config=config, stop_ids=frozenset(stop_ids), adapter=AS_IT_IS, parse=parse, with_text=with_text)
+    keys = {decoder.submit(replace(request, prompt_ids=prompt, sample=key)): key for key, prompt in prompts.items()}
     while not decoder.is_idle:
         for new in decoder.step():
             yield new._replace(prompt=keys[new.prompt])

@@ -1,7 +1,7 @@
 """The network over padded batches with transformers' own cache: for architectures that cannot attend by slots.
 
 Prompts are padded on the left, so every sequence ends at the same place. A batch enters as a whole and the next one waits
-for its last sequence; rows of finished sequences are taken out of the cache now and then.
+for its last sequence; rows of finished sequences are taken out of the cache now and then. A batch is of one adapter.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from tunesmith.engine.generation.adapter_switch import AdapterSwitch
 from tunesmith.engine.generation.sequences import Running
 
 LIVE_SHARE = 0.75
@@ -21,15 +22,15 @@ LIVE_SHARE = 0.75
 class PaddedRunner:
     """Works for any decoder with a `DynamicCache`; slower than slots."""
 
-    def __init__(self, network: PreTrainedModel, *, batch_size: int, context_length: int) -> None:
-        self._network = network
+    def __init__(self, network: PreTrainedModel, switch: AdapterSwitch, *, batch_size: int, context_length: int) -> None:
+        self._network, self._switch = network, switch
         self._batch_size = batch_size
         self._context_length = context_length
         self._rows: list[Running | None] = []
 
     def admit(self, waiting: Sequence[Running], running: Sequence[Running]) -> list[Running]:
-        """A whole batch, once the last one is done."""
-        return [] if running else list(waiting[: self._batch_size])
+        """A whole batch, once the last one is done: the first in line, and others of its adapter."""
+        return [] if running else [one for one in waiting if one.adapter == waiting[0].adapter][: self._batch_size]
 
     def release(self, gone: Running) -> None:
         """Its row runs on, unheard, until rows are taken out."""
@@ -41,15 +42,17 @@ class PaddedRunner:
             self._begin(entering)
         else:
             self._grow(running)
-        logits: Tensor = self._network(
-            input_ids=self._token_ids,
-            attention_mask=self._mask,
-            position_ids=self._positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        rows = [self._rows.index(one) for one in (*entering, *running)]
+        under_way = (*entering, *running)
+        with self._switch.to(under_way[0].adapter):
+            logits: Tensor = self._network(
+                input_ids=self._token_ids,
+                attention_mask=self._mask,
+                position_ids=self._positions,
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+        rows = [self._rows.index(one) for one in under_way]
         return logits[torch.tensor(rows, device=logits.device)].float()
 
     def _begin(self, entering: Sequence[Running]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,12 @@ class Request:
     """At least one token."""
     config: GenerateConfig
     """`batch_size` and `max_prompt_tokens` are not looked at."""
+    stop_ids: frozenset[int]
+    """The completion ends with the first of these."""
+    adapter: str | None = None
+    """Name of the adapter in the network that answers; None is the base itself, `adapter_switch.AS_IT_IS` whatever acts by itself."""
+    parse: Callable[[Sequence[int]], str] | None = None
+    """Turns token ids into text; needed for text and stop strings."""
     sample: int = 0
     """Completions under one seed draw differently for different numbers."""
     with_text: bool = False
@@ -59,6 +65,10 @@ class Running:
         return self.request.prompt_ids
 
     @property
+    def adapter(self) -> str | None:
+        return self.request.adapter
+
+    @property
     def num_tokens(self) -> int:
         """Of prompt and completion."""
         return len(self.request.prompt_ids) + self.num_new
@@ -68,12 +78,12 @@ class Running:
         """Of prompt and completion, should it come to its full length."""
         return len(self.request.prompt_ids) + self.request.config.max_new_tokens
 
-    def take(self, token: int, logprob: TokenLogprob | None, *, stop_ids: Collection[int], context_length: int) -> NewToken:
+    def take(self, token: int, logprob: TokenLogprob | None, *, context_length: int) -> NewToken:
         """Grow by a token, and say whether it was the last one."""
         self.num_new += 1
         self.last_token = token
         self.sampler.add(token)
-        reason = self._finish_reason(token, stop_ids, context_length)
+        reason = self._finish_reason(token, context_length)
         text = ""
         if self.text is not None:
             text = "" if reason == "end_of_turn" else self.text.add(token)
@@ -83,8 +93,8 @@ class Running:
                 reason = "stop_string"
         return NewToken(self.id, token, reason, text, logprob)
 
-    def _finish_reason(self, token: int, stop_ids: Collection[int], context_length: int) -> FinishReason | None:
-        if token in stop_ids:
+    def _finish_reason(self, token: int, context_length: int) -> FinishReason | None:
+        if token in self.request.stop_ids:
             return "end_of_turn"
         if self.num_new >= self.request.config.max_new_tokens:
             return "max_new_tokens"
@@ -95,7 +105,7 @@ class Runner(Protocol):
     """Runs the network over sequences and keeps their keys and values."""
 
     def admit(self, waiting: Sequence[Running], running: Sequence[Running]) -> list[Running]:
-        """Those of the waiting that enter now."""
+        """Those of the waiting that enter now, all of one adapter."""
         ...
 
     def logits(self, entering: Sequence[Running], running: Sequence[Running]) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tunesmith.config import GenerateConfig
+from tunesmith.engine.generation.adapter_switch import AS_IT_IS
 from tunesmith.engine.generation.sampling import Sampler
 from tunesmith.engine.generation.sequences import Request, Running
 from tunesmith.engine.generation.slot_runner import SlotRunner
@@ -97,7 +98,8 @@ def _unlike(network: PreTrainedModel, seen: SeenCalls) -> str:
 
 def _begin(number: int, prompt_ids: Sequence[int]) -> Running:
     config = GenerateConfig()
-    return Running(id=number, request=Request(prompt_ids=prompt_ids, config=config), sampler=Sampler(config), text=None)
+    request = Request(prompt_ids=prompt_ids, config=config, stop_ids=frozenset(), adapter=AS_IT_IS)
+    return Running(id=number, request=request, sampler=Sampler(config), text=None)
 
 
 def _own(network: PreTrainedModel, sequence: Sequence[int]) -> Tensor:

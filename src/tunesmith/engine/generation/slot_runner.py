@@ -1,6 +1,7 @@
 """The network over new prompts, packed, and running sequences: nothing padded, no cache copied.
 
-Where a step can be written out (direct_step.py), prompts and running sequences are a call each, else both are one call.
+Where a step can be written out (direct_step.py), prompts are a call, and running sequences of whichever adapters are another.
+Elsewhere there is a call for each adapter that has sequences under way, of its prompts and running sequences together.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tunesmith.engine.generation.direct_step import DirectStep, can_step_directly
+from tunesmith.engine.generation.adapter_switch import AdapterSwitch
+from tunesmith.engine.generation.direct_step import DirectStep, adapter_rows, can_step_directly
 from tunesmith.engine.generation.sequences import Running
 from tunesmith.engine.generation.slots import Decoding, Prompts, SeenCalls, SlotAttention, SlotCache, Step
 from tunesmith.engine.packed_weights import PackedWeights
@@ -22,8 +24,9 @@ from tunesmith.engine.packing import ROUND_TO, bare, build_pack, plan_packs
 class SlotRunner:
     """Every sequence has a slot of the cache; those in use stay together at its beginning."""
 
-    def __init__(self, network: PreTrainedModel, *, num_slots: int, tokens_per_pack: int) -> None:
+    def __init__(self, network: PreTrainedModel, switch: AdapterSwitch | None = None, *, num_slots: int, tokens_per_pack: int) -> None:
         self._network = network
+        self._switch = switch or AdapterSwitch(network)
         self._decoder = network.get_decoder()
         self._attention = SlotAttention(network)
         self._tokens_per_pack = tokens_per_pack
@@ -36,9 +39,9 @@ class SlotRunner:
         """Collects layer and sliding window of every attention call, when there is a list."""
 
     def admit(self, waiting: Sequence[Running], running: Sequence[Running]) -> list[Running]:
-        """The first in line, and those that share a pack with it."""
+        """The first in line, and those of its adapter that share a pack with it."""
         free = self._cache.num_slots - len(running)
-        candidates = list(waiting[:free])
+        candidates = [one for one in waiting[:free] if one.adapter == waiting[0].adapter]
         if not candidates:
             return []
         packs = plan_packs([one.prompt_ids for one in candidates], self._tokens_per_pack)
@@ -51,36 +54,62 @@ class SlotRunner:
     def logits(self, entering: Sequence[Running], running: Sequence[Running]) -> Tensor:
         """(E + R, V) for the next token of each."""
         self._settle(entering)
-        under_way = (*entering, *running)
+        under_way = [*entering, *running]
         self._cache.reserve(max(one.num_tokens for one in under_way), likely=max(one.most_tokens for one in under_way))
         slot_of = {one.id: slot for slot, one in enumerate(self._occupants) if one is not None}
-        prefill = _prefill_call(self._cache, entering, slot_of, self._network.device, self.seen) if entering else None
-        decode = _decode_call(self._cache, running, slot_of, self._network.device, self.seen) if running else None
+        parts = self._parts(entering, running)
         with self._packed.on():
-            if self._direct is None and prefill is not None and decode is not None:
-                return self._run(_joined(prefill, decode))
-            parts = [] if prefill is None else [self._run(prefill)]
-            if decode is not None:
-                parts.append(self._run(decode) if self._direct is None else self._step(self._direct, decode))
-            return parts[0] if len(parts) == 1 else torch.cat(parts)
+            hidden = [self._directly(part, slot_of) if part.is_direct else self._by_itself(part, slot_of) for part in parts]
+            return self._head_logits(hidden[0] if len(parts) == 1 else torch.cat(hidden), parts, under_way)
 
-    def _run(self, call: _Call) -> Tensor:
-        """(n, V) logits by the model's own forward."""
-        count = len(call.last)
-        if self._network.device.type == "cpu":
+    def _parts(self, entering: Sequence[Running], running: Sequence[Running]) -> list[_Part]:
+        """Calls that together advance everything: prompts come first, and what goes directly last."""
+        groups = _by_adapter(running)
+        direct = [] if self._direct is None else [group for group in groups.items() if self._direct.serves(group[0])]
+        for adapter, _ in direct:
+            del groups[adapter]
+        parts = []
+        if entering:
+            parts.append(_Part(entering, [(entering[0].adapter, groups.pop(entering[0].adapter, []))]))
+        parts += [_Part((), [group]) for group in groups.items()]
+        return [*parts, _Part((), direct, is_direct=True)] if direct else parts
+
+    def _by_itself(self, part: _Part, slot_of: Mapping[int, int]) -> Tensor:
+        """(n, E) hidden states by the model's own forward, for prompts and sequences of one adapter."""
+        ((adapter, running),) = part.groups
+        device = self._network.device
+        calls = [_prefill_call(self._cache, part.entering, slot_of, device, self.seen)] if part.entering else []
+        if running:
+            calls.append(_decode_call(self._cache, running, slot_of, device, self.seen))
+        call = calls[0] if len(calls) == 1 else _joined(*calls)
+        if device.type == "cpu":
             call = _rounded(call)
-        with self._attention.on():
-            hidden = self._decoder(
+        with self._attention.on(), self._switch.to(adapter):
+            hidden: Tensor = self._decoder(
                 input_ids=call.token_ids[None], position_ids=call.position_ids[None], use_cache=False, slots=call.step
             ).last_hidden_state  # (1, T, E)
-        return self._packed.head_logits(hidden[0].index_select(0, call.last))[:count]
+        return hidden[0].index_select(0, call.last)
 
-    def _step(self, direct: DirectStep, call: _Call) -> Tensor:
-        """The same for a call without prompts, in fewer words."""
-        count = len(call.last)
-        if not direct.takes_any_rows:
-            call = _rounded(call)
-        return self._packed.head_logits(direct.hidden(call.token_ids, call.position_ids, call.step))[:count]
+    def _directly(self, part: _Part, slot_of: Mapping[int, int]) -> Tensor:
+        """The same for running sequences, in fewer words and for all adapters at once."""
+        assert self._direct is not None
+        call = _decode_call(self._cache, part.sequences, slot_of, self._network.device, self.seen)
+        count, multiple = len(call.last), 1
+        if not self._direct.takes_any_rows:
+            call, multiple = _rounded(call), ROUND_TO // 4
+        adapters = adapter_rows([(adapter, len(group)) for adapter, group in part.groups], len(call.token_ids), multiple)
+        return self._direct.hidden(call.token_ids, call.position_ids, call.step, adapters)[:count]
+
+    def _head_logits(self, hidden: Tensor, parts: Sequence[_Part], under_way: Sequence[Running]) -> Tensor:
+        """(n, V) in the order of `under_way` of hidden states (n, E) in the order of `parts`."""
+        count = len(under_way)
+        order = under_way if len(parts) == 1 and not parts[0].is_mixed else [one for part in parts for one in part.sequences]
+        if order != under_way:
+            row_of = {one.id: row for row, one in enumerate(order)}
+            hidden = hidden.index_select(0, torch.tensor([row_of[one.id] for one in under_way], device=hidden.device))
+        if self._network.device.type == "cpu" and not (self._direct is not None and self._direct.takes_any_rows):
+            hidden = _filled_up(hidden)
+        return self._packed.head_logits(hidden)[:count]
 
     def _settle(self, entering: Sequence[Running]) -> None:
         """Put the entering into holes, and the last of the others into holes that remain."""
@@ -99,6 +128,31 @@ class SlotRunner:
                 self._occupants[slot] = last
 
 
+class _Part(NamedTuple):
+    """What one call computes: prompts that enter, and running sequences by adapter."""
+
+    entering: Sequence[Running]
+    groups: Sequence[tuple[str | None, list[Running]]]
+    """Of one adapter, that of the prompts, unless it is direct."""
+    is_direct: bool = False
+
+    @property
+    def is_mixed(self) -> bool:
+        return len(self.groups) > 1
+
+    @property
+    def sequences(self) -> list[Running]:
+        """In the order of the call."""
+        return [*self.entering, *(one for _, group in self.groups for one in group)]
+
+
+def _by_adapter(running: Sequence[Running]) -> dict[str | None, list[Running]]:
+    groups: dict[str | None, list[Running]] = {}
+    for one in running:
+        groups.setdefault(one.adapter, []).append(one)
+    return groups
+
+
 class _Call(NamedTuple):
     """One call of the model: T tokens."""
 
@@ -111,11 +165,13 @@ class _Call(NamedTuple):
 
 def _rounded(call: _Call) -> _Call:
     """Filled up with tokens that nothing looks at: every new number of rows costs a CPU the compilation of its products."""
-    token_ids, position_ids, last = (
-        torch.cat([values, values.new_zeros(-len(values) % _multiple(len(values)))])
-        for values in (call.token_ids, call.position_ids, call.last)
-    )
-    return _Call(token_ids, position_ids, last, call.step)
+    return call._replace(token_ids=_filled_up(call.token_ids), position_ids=_filled_up(call.position_ids))
+
+
+def _filled_up(rows: Tensor) -> Tensor:
+    """(T, …) with zeros behind."""
+    missing = -len(rows) % _multiple(len(rows))
+    return torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]) if missing else rows
 
 
 def _multiple(num_rows: int) -> int:
