@@ -141,6 +141,7 @@ FLAGS["estimate"] = FLAGS["train"] - {"--name", "--runs-dir", "--resume", "--no-
 """Every flag there is: a new one is a decision, and is written down here."""
 
 DEFAULTS = {
+    ("analyze", "near_similarity"): "what is usual among training prompts",
     ("train", "rank"): "16, more from 50,000 examples on",
     ("train", "alpha"): "32, with --rslora 2 x sqrt(rank)",
     ("train", "epochs"): "3, more over under 34 examples, fewer over more than 8,333",

@@ -1,0 +1,1 @@
+"""A GGUF file and the Modelfile that tells Ollama how to prompt it."""

@@ -1,0 +1,1 @@
+"""An OpenAI-compatible server over our own generation: models, keys, limits, metrics."""

@@ -1,0 +1,106 @@
+"""What stands before and after generation: the contract between whoever generates (server, playground) and the rules.
+
+    verdict = guard.check_prompt(messages)
+    if verdict.answer is not None:       # say this instead, nothing is generated
+    generate from verdict.messages       # perhaps masked
+    judged = guard.check_answer(text, verdict.messages)
+    if judged.is_retry:                  # generate again, `guard.retries` times at most; after that it is an error
+    say judged.text
+
+What fired is told by rule, kind and number, never by the text that it was about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from tunesmith.types import Message
+
+Side = Literal["prompt", "answer"]
+Action = Literal["redirect", "block", "mask", "refuse", "cut", "retry"]
+"""`redirect` and `block` say a stock answer, `refuse` is an error, `retry` generates anew, the others change the text."""
+Finish = Literal["content_filter", "length"]
+"""How OpenAI's API tells that an answer is not the model's own, or not all of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Firing:
+    """A rule did something."""
+
+    rule: str
+    side: Side
+    action: Action
+    detail: str
+    """Kinds and numbers ("2 e-mail addresses"); never any of the text."""
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.side} {self.action}: {self.detail}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptVerdict:
+    """What becomes of a prompt: it goes on (perhaps changed), it is answered by `answer`, or it is refused."""
+
+    messages: tuple[Message, ...]
+    """What the model is to see."""
+    answer: str | None = None
+    """To be said in place of the model's answer."""
+    refusal: str | None = None
+    """What is wrong with the prompt, for an error."""
+    fired: tuple[Firing, ...] = ()
+
+    @property
+    def goes_on(self) -> bool:
+        """The model is asked."""
+        return self.answer is None and self.refusal is None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerVerdict:
+    """What becomes of an answer: `text` is said, unless it is to be generated anew."""
+
+    text: str
+    finish: Finish | None = None
+    """None: as the model's own."""
+    problem: str | None = None
+    """Why it must not be said and is to be generated anew."""
+    fired: tuple[Firing, ...] = ()
+
+    @property
+    def is_retry(self) -> bool:
+        """It must not be said."""
+        return self.problem is not None
+
+
+class Guard(Protocol):
+    """All rules for one model; safe to call from several threads."""
+
+    @property
+    def streams_live(self) -> bool:
+        """No rule looks at answers, so they can be sent while they are made; else they are held until they are whole."""
+        ...
+
+    @property
+    def checks_prompts(self) -> bool:
+        """Some rule looks at prompts."""
+        ...
+
+    @property
+    def retries(self) -> int:
+        """How often an answer may be generated anew."""
+        ...
+
+    @property
+    def retry_temperature(self) -> float:
+        """Least temperature of those, as the same greedy answer would come again."""
+        ...
+
+    def check_prompt(self, messages: Sequence[Message]) -> PromptVerdict:
+        """Before generation."""
+        ...
+
+    def check_answer(self, text: str, messages: Sequence[Message]) -> AnswerVerdict:
+        """After it."""
+        ...

@@ -1,0 +1,29 @@
+"""How many tokens a text has for a run's model, without loading the model.
+
+>>> token_counter(open_run(Path("runs/faq")))("How do I pay?")
+5
+"""
+
+from __future__ import annotations
+
+from tunesmith.engine.loading import load_tokenizer
+from tunesmith.runs import RunDirectory
+from tunesmith.serve.guardrails.length import CountTokens
+from tunesmith.tuned import base_directory, stored_renderer
+
+
+def token_counter(run: RunDirectory) -> CountTokens:
+    """By the run's own tokenizer, made when it is first asked.
+
+    Raises, when asked:
+        RunError: template or tokenizer give other tokens than in training.
+    """
+    counters: list[CountTokens] = []
+
+    def count(text: str) -> int:
+        if not counters:
+            renderer = stored_renderer(run, load_tokenizer(base_directory(run.record())))
+            counters.append(lambda words: len(renderer.text_prompt_ids(words)))
+        return counters[0](text)
+
+    return count

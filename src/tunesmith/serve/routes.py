@@ -1,0 +1,205 @@
+"""The addresses: chat, completions, models, and what operators ask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from tunesmith.serve.answering import EventStream, at_once, gather, stream, while_connected
+from tunesmith.serve.answers import ChatCompletion, ErrorDocument, ModelCard, ModelList, Status, TextCompletion
+from tunesmith.serve.asking import Asked, ask_chat, ask_completion, conversation, prompts_of
+from tunesmith.serve.guarded import checked_choices, checked_prompt, require_checkable
+from tunesmith.serve.guarding import Guard
+from tunesmith.serve.guards import guard_of_chat
+from tunesmith.serve.schema import ChatRequest, CompletionRequest, Generating
+from tunesmith.serve.shapes import ChatShape, Choice, Shape, TextShape, usage_of
+from tunesmith.serve.state import ServerState, state_of
+from tunesmith.serve.telemetry import Record, record_of
+from tunesmith.together import ServedModel
+from tunesmith.types import Message
+
+ERRORS: Mapping[str, str] = {
+    "400": "A parameter is wrong, unknown or not supported; `param` names it.",
+    "401": "The key is missing or wrong.",
+    "403": "A name or a web page that may not call this server.",
+    "404": "There is no such model or address.",
+    "408": "The body came too slowly.",
+    "413": "The body is too large.",
+    "429": "The queue is full; `Retry-After` says when to come again.",
+    "500": "The server failed.",
+    "503": "The server is shutting down, or has too many connections.",
+    "504": "The answer took too long.",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document; 4XX stands for what any address may say."""
+    named: dict[int | str, dict[str, Any]] = {
+        str(status): {"model": ErrorDocument, "description": ERRORS[str(status)]} for status in (401, 403, *statuses)
+    }
+    return {**named, "4XX": {"model": ErrorDocument, "description": "Any other mistake of the client's."}}
+
+
+def streaming(document: str) -> dict[int | str, dict[str, Any]]:
+    """Of an address that answers whole or as events of this kind."""
+    reference = {"$ref": f"#/components/schemas/{document}"}
+    described = "Whole, or with `stream` as server-sent events: `data: ` and one such document each, the last one `data: [DONE]`."
+    return {200: {"description": described, "content": {"text/event-stream": {"schema": reference}}}}
+
+
+T = TypeVar("T")
+GENERATING = errors(400, 404, 408, 413, 429, 500, 503, 504)
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions", response_model=ChatCompletion, responses={**streaming("ChatCompletionChunk"), **GENERATING})
+async def chat_completions(body: ChatRequest, request: Request) -> Response:
+    """Answer a conversation."""
+    state, record = state_of(request), record_of(request.scope)
+    model = state.model(body.model)
+    guard = await _rendered(state, lambda: guard_of_chat(state.guards, model.name, body))
+    require_checkable(guard, body)
+    messages, instead = conversation(body), None
+    if guard is not None:
+        messages, instead = await checked_prompt(state, guard, messages, record, param="messages")
+    if record.logs_prompts:  # as the rules left it: what they mask is not in the log either
+        record.prompt = [{"role": one.role, "content": one.content} for one in messages]
+    asked = await _rendered(state, lambda: ask_chat(model, body, messages, state.config))
+    shape = ChatShape(model, with_logprobs=bool(body.logprobs), with_usage=_wants_usage(body), streams=bool(body.stream))
+    answering = _Answering(state, request, body, asked, shape, record)
+    count = len(asked.requests)
+    return await answering.answer(guard, [messages] * count, [instead] * count)
+
+
+@router.post("/v1/completions", response_model=TextCompletion, responses={**streaming("TextCompletion"), **GENERATING})
+async def completions(body: CompletionRequest, request: Request) -> Response:
+    """Continue texts as they stand."""
+    state, record = state_of(request), record_of(request.scope)
+    model = state.model(body.model)
+    guard = state.guards.get(model.name)
+    require_checkable(guard, body)
+    prompts, instead = await _checked_texts(state, guard, body, record)
+    if record.logs_prompts:
+        record.prompt = prompts
+    asked = await _rendered(state, lambda: ask_completion(model, body, prompts, state.config))
+    shape = TextShape(model, with_logprobs=body.logprobs is not None, with_usage=_wants_usage(body))
+    messages = [_as_messages(prompts[place // (body.n or 1)]) for place in range(len(asked.requests))]
+    answers = [instead[place // (body.n or 1)] for place in range(len(asked.requests))]
+    return await _Answering(state, request, body, asked, shape, record).answer(guard, messages, answers)
+
+
+async def _checked_texts(
+    state: ServerState, guard: Guard | None, body: CompletionRequest, record: Record
+) -> tuple[list[str | list[int]], list[str | None]]:
+    """A text is checked as a user's message would be."""
+    prompts, instead = prompts_of(body), []
+    if guard is None:
+        return prompts, [None] * len(prompts)
+    for place, prompt in enumerate(prompts):
+        messages, answer = _as_messages(prompt), None
+        if messages:
+            messages, answer = await checked_prompt(state, guard, messages, record, param="prompt")
+            prompts[place] = messages[-1].content
+        instead.append(answer)
+    return prompts, instead
+
+
+def _as_messages(prompt: str | list[int]) -> tuple[Message, ...]:
+    return (Message(role="user", content=prompt),) if isinstance(prompt, str) else ()
+
+
+def _wants_usage(body: Generating) -> bool:
+    return bool(body.stream_options and body.stream_options.include_usage)
+
+
+async def _rendered(state: ServerState, render: Callable[[], T]) -> T:
+    """Beside the event loop: a long text takes a while."""
+    return await asyncio.get_running_loop().run_in_executor(state.renderers, render)
+
+
+class _Answering(NamedTuple):
+    """A request that can be answered, and how."""
+
+    state: ServerState
+    request: Request
+    body: Generating
+    asked: Asked
+    shape: Shape
+    record: Record
+
+    async def answer(self, guard: Guard | None, prompts: Sequence[Sequence[Message]], instead: Sequence[str | None]) -> Response:
+        """Under rules or not; `instead` has what is said where the model is not asked."""
+        self.record.model, self.record.prompt_tokens = self.asked.model.name, self.asked.num_prompt_tokens
+        if guard is not None and (not guard.streams_live or any(one is not None for one in instead)):
+            checked = checked_choices(self.state, guard, self.asked, prompts, instead, self.record)
+            return self._say(await while_connected(self.request.receive, checked))
+        return await self._generate()
+
+    def _say(self, choices: Sequence[Choice]) -> Response:
+        """All at once, in the shape that was asked for."""
+        self.record.finish_with(choices)
+        num_prompt_tokens = self.asked.num_prompt_tokens
+        if not self.body.stream:
+            return JSONResponse(self.shape.whole(choices, usage_of(num_prompt_tokens, choices)).model_dump())
+        return self._stream(at_once(choices, num_prompt_tokens, self.shape, with_usage=_wants_usage(self.body)))
+
+    def _stream(self, events: AsyncGenerator[bytes]) -> EventStream:
+        return EventStream(events, self.record, client_seconds=self.state.config.client_seconds)
+
+    async def _generate(self) -> Response:
+        """Ask the model; until the first token of a stream an error is a status, afterwards an event."""
+        generation = self.state.service.submit(self.asked.model, self.asked.requests)
+        is_handed_over = False
+        try:
+            if not self.body.stream:
+                return self._say(await while_connected(self.request.receive, gather(generation, self.record)))
+            first = await while_connected(self.request.receive, anext(generation))
+            is_handed_over = True
+            return self._stream(stream(generation, first, self.asked, self.shape, self.record, with_usage=_wants_usage(self.body)))
+        finally:
+            if not is_handed_over:
+                generation.cancel()
+
+
+@router.get("/v1/models", responses=errors())
+async def models(request: Request) -> ModelList:
+    """All that can be asked for."""
+    return ModelList(data=[_card(model) for model in state_of(request).service.models.values()])
+
+
+@router.get("/v1/models/{model:path}", responses=errors(404))
+async def one_model(model: str, request: Request) -> ModelCard:
+    """One of them."""
+    return _card(state_of(request).model(model))
+
+
+def _card(model: ServedModel) -> ModelCard:
+    return ModelCard(id=model.name, created=model.created, owned_by="tunesmith")
+
+
+@router.get("/health", response_model=Status, responses={503: {"model": Status, "description": "A decoder has failed: start anew."}})
+async def health(request: Request) -> Response:
+    """Whether the process works; it does while it drains."""
+    return _status("ok" if state_of(request).service.is_healthy else "failed")
+
+
+@router.get("/ready", response_model=Status, responses={503: {"model": Status, "description": "No new requests are taken."}})
+async def ready(request: Request) -> Response:
+    """Whether to send requests here."""
+    service = state_of(request).service
+    return _status("draining" if service.is_draining else "ok" if service.is_healthy else "failed")
+
+
+def _status(word: str) -> Response:
+    return JSONResponse({"status": word}, 200 if word == "ok" else 503)
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **errors()})
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    return Response(state_of(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})

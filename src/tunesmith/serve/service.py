@@ -1,0 +1,163 @@
+"""Generation for whoever lives on an event loop: the HTTP server, the studio's playground.
+
+>>> service = GenerationService(models, batch_size=64, queue_size=256, request_seconds=300)
+>>> await service.start()
+>>> generation = service.submit(model, [model.request(prompt_ids, GenerateConfig(), with_text=True)])
+>>> async for new in generation:
+...     print(new.text, end="")
+>>> await service.stop()
+
+Every base model has one thread and one decoder, which all adapters on it share. The number of sequences under way is bounded:
+`batch_size` of them are decoded, `queue_size` wait, and who comes on top is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from tunesmith.engine.generation.decoder import Decoder
+from tunesmith.engine.generation.sequences import Request
+from tunesmith.serve.decoding import DecoderThread, Generation
+from tunesmith.serve.problems import ApiError, failed, shutting_down, too_busy
+from tunesmith.together import BaseNetwork, ServedModel
+
+UNMEASURED_SECONDS = 5
+"""To come again after, where no sequence has ended yet."""
+LONGEST_WAIT_SECONDS = 120
+POLL_SECONDS = 0.05
+
+
+class GenerationService:
+    """Decodes for all models. Everything is called on the event loop on which it was started."""
+
+    def __init__(
+        self,
+        models: Sequence[ServedModel],
+        *,
+        batch_size: int = 64,
+        queue_size: int = 256,
+        request_seconds: float = 300.0,
+        on_step: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        """See the class.
+
+        Args:
+            models: as `open_together` gives them.
+            batch_size: most sequences decoded together, on each base.
+            queue_size: most sequences that wait for that, on each base.
+            request_seconds: most time between a submission and its last token.
+            on_step: called with the number of sequences that a step of a decoder gave a token.
+        """
+        self.models = {model.name: model for model in models}
+        self.most_in_flight = batch_size + queue_size
+        self.is_draining = False
+        """Nothing new is accepted."""
+        self._batch_size = batch_size
+        self._request_seconds = request_seconds
+        self._on_step = on_step
+        self._threads: dict[int, DecoderThread] = {}
+
+    async def start(self) -> None:
+        """Start the threads, and return when all take requests.
+
+        Raises:
+            Exception: what kept a decoder from starting.
+        """
+        for base in {id(model.base): model.base for model in self.models.values()}.values():
+            context_length = max(model.context_length for model in self.models.values() if model.base is base)
+            make = partial(_make_decoder, base, context_length=context_length, batch_size=self._batch_size)
+            name = base.loaded.directory.name
+            self._threads[id(base)] = thread = DecoderThread(make, name=name, on_step=self._on_step)
+            thread.start()
+        for thread in self._threads.values():
+            await thread.ready
+
+    def submit(self, model: ServedModel, requests: Sequence[Request]) -> Generation:
+        """Queue sequences that belong together: all of them are accepted, or none.
+
+        Raises:
+            ApiError: the queue is full (with the seconds after which there should be room), the service stops or has failed.
+        """
+        if self.is_draining:
+            raise shutting_down()
+        thread = self._thread(model)
+        if thread.failure is not None:
+            raise failed()
+        missing = thread.num_in_flight + len(requests) - self.most_in_flight
+        if missing > 0:
+            raise too_busy(_seconds_until_free(thread, missing, asyncio.get_running_loop().time()))
+        generation = thread.submit(requests)
+        generation.limit(self._request_seconds)
+        return generation
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended a decoder before its time."""
+        return next((thread.failure for thread in self._threads.values() if thread.failure is not None), None)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Every decoder runs."""
+        return bool(self._threads) and all(thread.failure is None and thread.ready.done() for thread in self._threads.values())
+
+    @property
+    def is_ready(self) -> bool:
+        """It takes requests."""
+        return self.is_healthy and not self.is_draining
+
+    @property
+    def num_in_flight(self) -> int:
+        """Sequences submitted and not ended."""
+        return sum(thread.num_in_flight for thread in self._threads.values())
+
+    @property
+    def num_running(self) -> int:
+        """Sequences in a slot of a decoder."""
+        return sum(thread.num_running for thread in self._threads.values())
+
+    @property
+    def num_queued(self) -> int:
+        """Sequences that wait for one."""
+        return max(0, self.num_in_flight - self.num_running)
+
+    async def drain(self, seconds: float) -> bool:
+        """Accept nothing new and let what runs come to its end. False: it has not within that time."""
+        self.is_draining = True
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self.num_in_flight and loop.time() < end:
+            await asyncio.sleep(POLL_SECONDS)
+        return not self.num_in_flight
+
+    def cut(self) -> None:
+        """Fail whatever still runs."""
+        self.is_draining = True
+        self._fail_all(shutting_down())
+
+    async def stop(self) -> None:
+        """Cut what runs and end the threads."""
+        self.cut()
+        for thread in self._threads.values():
+            await thread.stop()
+
+    def _fail_all(self, error: ApiError) -> None:
+        for thread in self._threads.values():
+            thread.fail_all(error)
+
+    def _thread(self, model: ServedModel) -> DecoderThread:
+        return self._threads[id(model.base)]
+
+
+def _make_decoder(base: BaseNetwork, *, context_length: int, batch_size: int) -> Decoder:
+    return Decoder(base.network, context_length=context_length, batch_size=batch_size)
+
+
+def _seconds_until_free(thread: DecoderThread, places: int, now: float) -> int:
+    """By how fast the latest sequences ended."""
+    if len(thread.ended) < 2:
+        return UNMEASURED_SECONDS
+    seconds_each = (now - thread.ended[0]) / len(thread.ended)
+    return max(1, min(LONGEST_WAIT_SECONDS, math.ceil(places * seconds_each)))

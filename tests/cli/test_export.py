@@ -1,0 +1,175 @@
+"""`tunesmith export` as typed, and the hub against a small server that speaks its protocol for commits."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Tunesmith, Workspace
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FEW = ("--parity-examples", "2", "--parity-tokens", "6")
+
+
+def test_merged(tunesmith: Tunesmith, workspace: Workspace, tmp_path: Path) -> None:
+    done = tunesmith("export", workspace.run, "--to", "merged", *FEW)
+    assert done.code == 0, done.stderr
+    assert done.stdout.startswith("written: exports/faq-merged\n")
+    assert "checked: transformers" in done.stdout
+    assert "prompt tokens equal in 2 of 2, greedy answers equal in 2 of 2" in done.stdout
+    assert (tmp_path / "exports" / "faq-merged" / "model.safetensors").is_file()
+    again = tunesmith("export", workspace.run, "--to", "merged", *FEW)
+    assert (again.code, again.stdout) == (2, "")
+    assert "never overwritten" in again.stderr
+
+
+def test_the_exported_folder_is_a_model_like_any_other(tunesmith: Tunesmith, workspace: Workspace) -> None:
+    assert tunesmith("export", workspace.run, "--to", "merged", "--out", "out", *FEW).code == 0
+    ours = tunesmith("generate", workspace.run, "What is 3?", "--max-new-tokens", "6", "--dtype", "float32", "--json")
+    theirs = tunesmith("generate", "out", "What is 3?", "--max-new-tokens", "6", "--dtype", "float32", "--json")
+    assert ours.code == theirs.code == 0, theirs.stderr
+    assert theirs.document == ours.document
+
+
+def test_gguf_as_json(tunesmith: Tunesmith, workspace: Workspace) -> None:
+    done = tunesmith("export", workspace.run, "--to", "gguf", "--type", "q8_0", "--out", "out", "--json", *FEW)
+    assert done.code == 0, done.stderr
+    assert "faq-q8_0.gguf" in [file["name"] for file in done.document["files"]]
+    assert done.document["parity"]["passed"] is (True if find_spec("llama_cpp") else None)
+    assert "tensors read back" in done.document["parity"]["read_back"]
+
+
+def test_ollama(tunesmith: Tunesmith, workspace: Workspace, tmp_path: Path) -> None:
+    done = tunesmith("export", workspace.run, "--to", "ollama", "--out", "out", "--num-ctx", "64", *FEW)
+    assert done.code == 0, done.stderr
+    assert "the Modelfile's template gives our prompt's tokens in 2 of 2 prompts" in done.stdout
+    assert "PARAMETER num_ctx 64" in (tmp_path / "out" / "Modelfile").read_text(encoding="utf-8")
+
+
+def test_openai_data(tunesmith: Tunesmith, workspace: Workspace) -> None:
+    done = tunesmith("export", workspace.run, "--to", "openai-data", "--out", "out")
+    assert done.code == 0, done.stderr
+    assert done.stdout.startswith("written: out/train.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--to", "merged", "--type", "f16"], "--type given"),
+        (["--to", "gguf", "--dtype", "float16"], "--dtype given"),
+        (["--to", "merged", "--repo", "a/b"], "--repo, --public and --adapter given"),
+        (["--to", "merged", "--num-ctx", "9"], "--temperature and --num-ctx given"),
+        (["--to", "hub"], "--repo is not given"),
+        (["--to", "openai-data", "--type", "f16"], "--type given"),
+        (["--to", "openai-data", "--parity-tokens", "3"], "--licence, --parity-examples and --parity-tokens given"),
+        (["--to", "nowhere"], "nowhere"),
+        (["--to", "merged", "--parity-examples", "0"], "parity_examples"),
+    ],
+)
+def test_options_that_do_not_go_together(options: list[str], complaint: str, tunesmith: Tunesmith, workspace: Workspace) -> None:
+    done = tunesmith("export", workspace.run, *options)
+    assert (done.code, done.stdout) == (2, "")
+    assert complaint in done.stderr
+
+
+def test_a_mismatch_ends_with_three(tunesmith: Tunesmith, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.export.merged.jinja_template", lambda renderer: "{{ messages[0]['content'] }}")
+    done = tunesmith("export", workspace.run, "--to", "merged", "--out", "out", *FEW)
+    assert (done.code, done.stdout) == (3, "")
+    assert "the export is not the model it was made from" in done.stderr
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.failed"]
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Keeps what it is sent."""
+
+    created: dict[str, Any]
+    files: dict[str, bytes]
+    refuses = False
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.refuses:
+            self.answer({"error": "Invalid user token."}, status=401)
+        elif self.path == "/api/validate-yaml":
+            self.answer({"errors": [], "warnings": []})
+        elif self.path == "/api/repos/create":
+            type(self).created = json.loads(body)
+            self.answer({"url": f"http://{self.headers['Host']}/acme/faq", "name": "acme/faq", "id": "1"})
+        elif self.path.startswith("/api/models/acme/faq/preupload/"):
+            wanted = json.loads(body)["files"]
+            self.answer({"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in wanted]})
+        elif self.path.startswith("/api/models/acme/faq/commit/"):
+            lines = [json.loads(line) for line in body.splitlines()]
+            sent = [line["value"] for line in lines if line["key"] == "file"]
+            type(self).files = {one["path"]: base64.b64decode(one["content"]) for one in sent}
+            self.answer({"success": True, "commitOid": COMMIT, "commitUrl": f"http://{self.headers['Host']}/acme/faq/commit/{COMMIT}"})
+        else:
+            self.answer({"error": self.path}, status=404)
+
+    def do_GET(self) -> None:
+        self.answer({"id": "acme/faq", "sha": COMMIT, "siblings": [], "private": True})
+
+    def answer(self, document: dict[str, Any], status: int = 200) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[type[Hub], str]]:
+    handler = type("FreshHub", (Hub,), {"created": {}, "files": {}})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield handler, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def pushed(*words: str | Path, endpoint: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: the hub's client reads its address when it is imported."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(directory / "home"), "HF_TOKEN": "hf_test", "no_proxy": "127.0.0.1"}
+    command = [sys.executable, "-m", "tunesmith.cli", "export", *map(str, words), "--to", "hub", "--repo", "acme/faq", *FEW]
+    return subprocess.run(command, env={**kept, **settings}, cwd=directory, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_pushing(adapter: bool, hub: tuple[type[Hub], str], workspace: Workspace, tmp_path: Path) -> None:
+    server, endpoint = hub
+    done = pushed(workspace.run, *(["--adapter"] if adapter else []), endpoint=endpoint, directory=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"pushed: {endpoint}/acme/faq\n")
+    assert (server.created.get("type", "model"), server.created["name"]) == ("model", "faq")
+    assert server.created.get("private") or server.created.get("visibility") == "private"
+    weights = "adapter_model.safetensors" if adapter else "model.safetensors"
+    assert {weights, "README.md", "parity.json", "tokenizer.json"} <= server.files.keys()
+    folder = tmp_path / "exports" / ("faq-adapter" if adapter else "faq-merged")
+    assert server.files == {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert str(tmp_path).encode() not in b"".join(server.files.values())
+
+
+def test_a_hub_that_refuses(hub: tuple[type[Hub], str], workspace: Workspace, tmp_path: Path) -> None:
+    server, endpoint = hub
+    server.refuses = True
+    done = pushed(workspace.run, endpoint=endpoint, directory=tmp_path)
+    assert done.returncode == 2
+    assert "the hub did not take it" in done.stderr
+    assert "Traceback" not in done.stderr

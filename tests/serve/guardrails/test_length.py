@@ -1,0 +1,50 @@
+"""Too long a prompt is refused, too long an answer ends with a sentence."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.samples import messages
+from tunesmith.errors import ConfigError
+from tunesmith.serve.guardrails.length import LengthRule, LengthSettings, cut
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(5, "It is"), (11, "It is free."), (12, "It is free."), (26, "It is free. Nobody pays."), (99, "It is free. Nobody pays. Ever.")],
+)
+def test_cut_at_the_end_of_a_sentence_that_fits(limit: int, expected: str) -> None:
+    assert cut("It is free. Nobody pays. Ever.", limit) == expected
+
+
+def test_cut_between_decimals_and_in_other_scripts() -> None:
+    assert cut("It costs 3.50 euros today", 12) == "It costs"
+    assert cut("是的。没有费用。再见", 8) == "是的。没有费用。"
+
+
+@given(st.text(min_size=1, max_size=60), st.integers(min_value=1, max_value=60))
+def test_never_longer_and_always_a_beginning(text: str, limit: int) -> None:
+    shortened = cut(text, limit)
+    assert len(shortened) <= limit
+    assert text.startswith(shortened)
+
+
+def test_prompts_are_refused_by_characters_and_by_tokens() -> None:
+    rule = LengthRule(LengthSettings(max_prompt_characters=10, max_prompt_tokens=2), lambda text: len(text.split()))
+    assert rule.check_prompt(messages(("s", "A long system message."), ("u", "0123456789"))).goes_on
+    assert "11 characters" in (rule.check_prompt(messages(("u", "01234567890"))).refusal or "")
+    refused = rule.check_prompt(messages(("u", "a b c")))
+    assert "3 tokens" in (refused.refusal or "")
+    assert refused.fired[0].action == "refuse"
+
+
+def test_answers_are_cut_and_say_so() -> None:
+    verdict = LengthRule(LengthSettings(max_answer_characters=12), None).check_answer("It is free. Nobody pays.", ())
+    assert (verdict.text, verdict.finish) == ("It is free.", "length")
+
+
+def test_tokens_need_a_model() -> None:
+    with pytest.raises(ConfigError, match="no model whose tokens"):
+        LengthRule(LengthSettings(max_prompt_tokens=5), None)
