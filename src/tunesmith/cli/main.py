@@ -43,7 +43,11 @@ VERBS = {
     "analyze": "Sort what still goes wrong into named error groups.",
     "probe": "Ask off-topic prompts, and for private strings of the training data.",
     "sweep": "Train many times: a learning curve, models and settings side by side.",
+    "export": "Write a tuned model for transformers, llama.cpp, Ollama or the hub.",
     "publish": "Put a prepared data set on the hub, or write it for a hosted tuner.",
+    "guard": "Try rules for prompts and answers on your data before serving with them.",
+    "serve": "Answer through OpenAI's API: tuned models and their bases, by name.",
+    "studio": "See runs and data sets in the browser, follow training, start runs.",
     "runs": "List your runs, show or compare them, see how one led to the next.",
     "models": "List the models known by name, or accept a model's terms.",
 }

@@ -1,0 +1,176 @@
+"""Rows of data sets, and edits of them that become a version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("nicegui", reason="the extra `studio` is not installed")
+
+from tests.studio.made import make_data
+from tunesmith.config import PrepareConfig
+from tunesmith.data.prepare import prepare
+from tunesmith.errors import DataError
+from tunesmith.studio.pages.data_findings import read_flagged
+from tunesmith.studio.pages.data_reading import Row, histogram, open_rows, search_words, word_lengths
+from tunesmith.studio.pages.data_review import Draft, check_name, free_name
+from tunesmith.studio.pages.data_row import editable
+from tunesmith.studio.readable import Unreadable
+from tunesmith.studio.reading import DataSummary, Library
+
+
+def made(directory: Path, **settings: Any) -> DataSummary:
+    """A data set of thirty rows, three of them spoilt; one is mended by a fix."""
+    answers = {n: f"It holds the {n}th lever in its place." for n in range(30)} | {1: "TODO", 2: "TODO", 5: "It holds a \u200blever."}
+    rows = [{"question": f"What is part {n} for?", "answer": answer} for n, answer in answers.items()]
+    file = directory / "parts.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    prepare([file], directory / "prepared" / "parts", PrepareConfig(**settings))
+    return summary(directory, "parts")
+
+
+def summary(directory: Path, name: str) -> DataSummary:
+    found = Library(directory / "runs", directory / "prepared").data_set(name)
+    assert found is not None
+    return found
+
+
+def make_version(directory: Path, draft: Draft, name: str) -> DataSummary:
+    """What the command does, in this process."""
+    words = draft.command(directory / "prepared" / name)
+    settings = {"like": str(draft.data.path), "fix": ("control-characters",)}
+    assert words[:3] == ["prepare", str(directory / "parts.jsonl"), f"--out={directory / 'prepared' / name}"]
+    prepare(draft.sources(), directory / "prepared" / name, PrepareConfig(**settings), review=draft.table)
+    draft.made(directory / "prepared" / name)
+    return summary(directory, name)
+
+
+def rows_of(data: DataSummary) -> dict[str, Row]:
+    """By source, of all splits."""
+    split_files = [open_rows(data.path / f"{split}.jsonl") for split in ("train", "validation", "test")]
+    return {row.source: row for rows in split_files for row in rows.at(range(len(rows)))}
+
+
+def answers_of(data: DataSummary) -> set[str]:
+    return {row.answer for row in rows_of(data).values()}
+
+
+def test_rows_are_read_searched_and_measured(tmp_path: Path) -> None:
+    rows = open_rows(make_data(tmp_path, "faq", num_examples=30) / "train.jsonl")
+    assert len(rows) == 30
+    assert rows.at([29, 0])[0].source == "faq.jsonl:30"
+    assert rows.matching('"part 7 " work') == [7]
+    assert search_words('a "B c" d"') == ["a", "b c", 'd"']
+    lengths = word_lengths(rows)
+    assert sum(lengths["prompt"]["counts"]) == sum(lengths["answer"]["counts"]) == 30
+    assert histogram([0, 3, 3]) == {"width": 1, "counts": [1, 0, 2]}
+    assert histogram([48, 1, 2, 3]) == {"width": 2, "counts": [2, 1, *[0] * 21, 1]}
+
+
+def test_lines_that_are_no_rows_are_empty_ones(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    file.write_text('nothing\n[1]\n{"messages": [3, {"role": 1, "content": "x"}], "label": "yes"}\n', encoding="utf-8")
+    rows = open_rows(file)
+    assert [row.answer for row in rows.at([0, 1, 2])] == ["", "", "x"]
+    assert rows.at([2])[0].label is None
+    assert rows.matching("x") == [2]
+    with pytest.raises(Unreadable):
+        open_rows(tmp_path)
+
+
+def test_a_check_finds_its_rows_again(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    flagged = read_flagged(data, "placeholder-answer")
+    rows = {split: open_rows(data.path / f"{split}.jsonl") for split in flagged}
+    assert [row.answer for split in flagged for row in rows[split].at(sorted(flagged[split]))] == ["TODO", "TODO"]
+    with pytest.raises(Unreadable, match="flags no row"):
+        read_flagged(data, "empty-answer")
+    with pytest.raises(Unreadable, match="no-such-check"):
+        read_flagged(data, "no-such-check")
+
+
+def test_a_version_of_a_version_keeps_earlier_changes(tmp_path: Path) -> None:
+    data, folder = made(tmp_path, fix=("control-characters",)), tmp_path / "drafts"
+    draft = Draft(data, folder)
+    rows = rows_of(data)
+    draft.decide(rows["parts.jsonl:2"], "drop")
+    draft.decide(rows["parts.jsonl:6"], "edit", prompt="What is part 5 for?", answer="It holds a golden lever.")
+    assert [line["decision"] for line in draft.changes] == ["drop", "edit"]
+    assert [line["decision"] for line in Draft(data, folder).changes] == ["drop", "edit"]  # another studio finds them
+    before = answers_of(data)
+    second = make_version(tmp_path, draft, "second")
+    assert "It holds a golden lever." in answers_of(second)
+    assert "It holds a golden lever." not in answers_of(data) == before
+    assert draft.changes == []
+
+    again = Draft(second, folder)
+    assert again.refusal is None
+    assert again.changes == []
+    changed = rows_of(second)["parts.jsonl:6"]
+    again.decide(changed, "edit", prompt=changed.prompt, answer="It holds a silver lever.")
+    assert len(again.changes) == 1
+    third = answers_of(make_version(tmp_path, again, "third"))
+    assert "It holds a silver lever." in third
+    assert not {"It holds a golden lever.", "It holds a lever."} & third
+    assert len(list(folder.iterdir())) == 2  # the tables of both versions
+    (folder / f"review-of-{second.fingerprint[:16]}.jsonl").unlink()
+    assert "review table that is not kept here" in (Draft(second, folder).refusal or "")
+
+
+def test_a_change_is_taken_back(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    draft = Draft(data, tmp_path / "drafts")
+    row = open_rows(data.path / "train.jsonl").at([0])[0]
+    draft.decide(row, "drop")
+    line = draft.decision(row)
+    assert line is not None
+    draft.forget(line["id"])
+    assert draft.decision(row) is None
+    with pytest.raises(DataError, match="answer is empty"):
+        draft.decide(row, "edit", prompt="p", answer=" ")
+    with pytest.raises(DataError, match="half of a character"):
+        draft.decide(row, "edit", prompt="p", answer="\ud800")
+
+
+def test_the_command_takes_the_settings_over(tmp_path: Path) -> None:
+    data = made(tmp_path, seed=7, drop=("near-duplicates",), weights={"parts.jsonl": 2.0}, test_fraction=0.2)
+    words = Draft(data, tmp_path).command(tmp_path / "new")
+    assert {"--seed=7", "--drop=near-duplicates", "--weight=parts.jsonl=2.0", "--test-fraction=0.2", f"--like={data.path}"} <= set(words)
+    assert not [word for word in words if word.startswith("--validation-fraction")]
+
+
+def test_sources_that_are_not_known_are_refused(tmp_path: Path) -> None:
+    make_data(tmp_path / "prepared", "faq")
+    assert "sources are not known" in (Draft(summary(tmp_path, "faq"), tmp_path).refusal or "")
+    manifest = tmp_path / "prepared" / "faq" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "sources": [{"path": "--out=elsewhere"}]}), encoding="utf-8")
+    assert "sources are not known" in (Draft(summary(tmp_path, "faq"), tmp_path).refusal or "")
+
+
+@pytest.mark.parametrize("name", ["", "../faq", "a/b", ".hidden", "-x", "a b", "x" * 101])
+def test_a_name_of_a_version_is_no_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="the name"):
+        check_name(name, tmp_path)
+
+
+def test_a_free_name_counts_on(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    assert free_name(data, tmp_path / "prepared") == "parts-2"
+    (tmp_path / "prepared" / "parts-2").mkdir()
+    assert free_name(data, tmp_path / "prepared") == "parts-3"
+    with pytest.raises(DataError, match="none is ever overwritten"):
+        check_name("parts-2", tmp_path / "prepared")
+
+
+def test_what_a_page_would_change_is_not_edited(tmp_path: Path) -> None:
+    def row(answer: str) -> Any:
+        file = tmp_path / "train.jsonl"
+        file.write_text(json.dumps({"messages": [{"role": "user", "content": "p"}, {"role": "assistant", "content": answer}]}) + "\n")
+        return open_rows(file).at([0])[0]
+
+    assert editable(row("long " * 5000)) == ("p", "long " * 5000)
+    assert editable(row("\x00")) is None
+    assert editable(row("a\r\nb")) is None
