@@ -79,6 +79,14 @@ def _judged(page: Any) -> None:
 
 
 def _answered(page: Any) -> None:
+    sampling = page.get_by_text("Sampling and system message")
+    sampling.click()
+    page.get_by_label("Most new tokens").fill("24")
+    sampling.click()
+    _ask(page)
+
+
+def _ask(page: Any) -> None:
     for number, prompt in enumerate(("What colour is number 7?", "And number 8?")):
         page.get_by_label("Prompt", exact=True).fill(prompt)
         page.keyboard.press("Enter")
@@ -90,8 +98,9 @@ def _answered(page: Any) -> None:
 
 def _saving(page: Any) -> None:
     page.get_by_text("Sampling and system message").click()
+    page.get_by_label("Most new tokens").fill("24")
     page.get_by_text("Guardrails", exact=True).click()
-    _answered(page)
+    _ask(page)
     page.get_by_role("button", name="Save as an example").first.click()
     page.get_by_label("Answer to learn").wait_for()
 

@@ -98,3 +98,39 @@ def test_mistakes_are_told(tiny_llama: Path, tmp_path: Path) -> None:
 def test_a_prepared_directory_is_taken_as_it_is(tiny_llama: Path, tmp_path: Path) -> None:
     first = make(Model, tiny_llama, tmp_path).load_data(ROWS)
     assert make(Model, tiny_llama, tmp_path).load_data(first.directory).fingerprint == first.fingerprint
+
+
+def test_a_trained_run_says_where_it_is_seen_and_opens_again(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = Model(tiny_llama, dtype="float32", device="cpu")
+    model.load_data(ROWS, test_fraction=0.4)
+    run = model.train(name="again", epochs=2, learning_rate=1e-2)
+    printed = capsys.readouterr().out
+    assert run.dashboard_url == "http://127.0.0.1:8080/runs/again"
+    assert run.playground_url == "http://127.0.0.1:8080/playground?run=again"
+    assert run.studio_command == "tunesmith studio"
+    assert all(text in printed for text in ("run again is in", run.dashboard_url, run.playground_url, run.studio_command))
+    said = model("What is 3 and 4?", max_new_tokens=8)
+    for reference in (run.id, run.directory):
+        opened = Model(reference, dtype="float32", device="cpu")
+        assert opened("What is 3 and 4?", max_new_tokens=8) == said
+    assert "loss" in str(opened.evaluate(max_new_tokens=4))
+    opened.load_data(ROWS)
+    after = opened.train(name="further", epochs=1)
+    assert json.loads((after.directory / "run.json").read_text(encoding="utf-8"))["parent"]
+    elsewhere = tunesmith.TrainedRun(id="a b", directory=tmp_path / "my runs" / "a b")
+    assert elsewhere.dashboard_url.endswith("/runs/a%20b")
+    assert elsewhere.studio_command == f"tunesmith studio --runs '{tmp_path / 'my runs'}'"
+
+
+def test_a_name_of_a_run_and_of_a_model_is_refused_and_a_path_is_no_name(tmp_path: Path) -> None:
+    for name in ("smollm2-135m-instruct", "mine"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "run.json").write_text('{"schema_version": 1}', encoding="utf-8")
+    with pytest.raises(ConfigError, match="is a named model, and a run"):
+        Model(runs_dir=tmp_path / "runs")
+    assert Model("mine", runs_dir=tmp_path / "runs").run is not None
+    assert Model("../runs/mine", runs_dir=tmp_path / "runs").run is None
+    assert Model("theirs", runs_dir=tmp_path / "runs").run is None

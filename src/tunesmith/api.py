@@ -4,18 +4,24 @@
     model.load_data("faq.jsonl")
     run = model.train(epochs=2)
 
-Everything lands in files that the command line reads too: the data under `prepared/`, the run under `runs/`.
+Everything lands in files that the command line reads too: the data under `prepared/`, the run under `runs/`. Later:
+
+    model = Model(run.id)                       # opens it again
+    print(run.dashboard_url)                    # where `tunesmith studio` shows it
 """
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from urllib.parse import quote, urlencode
 
-from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, TrainConfig, build
+from tunesmith.assets import list_models
+from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, StudioConfig, TrainConfig, build
 from tunesmith.data.prepare import prepare
 from tunesmith.data.reading.readers import rows_from_dataframe, rows_from_records
 from tunesmith.data.storing.prepared import PreparedData, load_prepared
@@ -24,7 +30,7 @@ from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.evaluate.records import EvaluationRecord, read_records
 from tunesmith.evaluate.report import EvaluationReport
 from tunesmith.evaluate.table import example_row
-from tunesmith.runs import RunDirectory
+from tunesmith.runs import RunDirectory, is_run, open_run
 from tunesmith.train.observer import Observer
 from tunesmith.train.train import train
 from tunesmith.tuned import OpenedModel, open_model, open_tuned
@@ -36,11 +42,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """What `train()` returns."""
+    """What `train()` returns; printing it shows where to look at it."""
 
     id: str
-    """The run's name."""
+    """The run's name; `Model(id)` opens it again."""
     directory: Path
+
+    @property
+    def dashboard_url(self) -> str:
+        """The run's page, once `studio_command` runs."""
+        return f"{_studio_address()}/runs/{quote(self.id, safe='')}"
+
+    @property
+    def playground_url(self) -> str:
+        """Base and tuned model side by side, once `studio_command` runs."""
+        return f"{_studio_address()}/playground?{urlencode({'run': self.id})}"
+
+    @property
+    def studio_command(self) -> str:
+        """Started in this directory, it serves both addresses."""
+        runs_dir = self.directory.parent
+        is_default = runs_dir.resolve() == StudioConfig().runs.resolve()
+        return shlex.join(["tunesmith", "studio", *([] if is_default else ["--runs", str(runs_dir)])])
+
+    def __str__(self) -> str:
+        lines = [f"run {self.id} is in {self.directory}", f"  dashboard   {self.dashboard_url}", f"  playground  {self.playground_url}"]
+        return "\n".join([*lines, f"  both come from: {self.studio_command}"])
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -80,12 +107,20 @@ class Model:
         dtype: str = "auto",
         device: str = "auto",
     ) -> None:
-        """Name the model: `smollm2-135m-instruct`, a hub id, a folder, a `.gguf` file or a run. Nothing is loaded yet."""
-        self.model_name = str(model_name)
+        """Name the model: `smollm2-135m-instruct`, a hub id, a folder, a `.gguf` file or a run. Nothing is loaded yet.
+
+        A run is named by its path, or by its name in `runs_dir`; it answers, and is evaluated, as right after its training, and `train`
+        goes on from it in a new run.
+
+        Raises:
+            ConfigError: a run in `runs_dir` has the name of a named model.
+            RunError: the run's record cannot be read.
+        """
         self.runs_dir, self.data_dir = Path(runs_dir), Path(data_dir)
+        self.run: RunDirectory | None = _run_of(str(model_name), self.runs_dir)
+        self.model_name = str(self.run.path if self.run else model_name)
         self.observer, self.dtype, self.device = observer, dtype, device
         self.data: PreparedData | None = None
-        self.run: RunDirectory | None = None
         self._opened: OpenedModel | None = None
 
     def load_data(
@@ -118,7 +153,7 @@ class Model:
         return self.data
 
     def train(self, *, name: str | None = None, **settings: Any) -> TrainedRun:
-        """Tune on the loaded data; from then on this model answers as the tuned one.
+        """Tune on the loaded data; from then on this model answers as the tuned one. Prints where the studio shows the run.
 
         Args:
             name: of the run; date, data and model when left out.
@@ -134,7 +169,9 @@ class Model:
         config = build(TrainConfig, values, place="Model.train")
         self._opened = None  # two networks at a time are one too many
         self.run = train(config, runs_dir=self.runs_dir, name=name, observer=self.observer)
-        return TrainedRun(id=self.run.name, directory=self.run.path)
+        trained = TrainedRun(id=self.run.name, directory=self.run.path)
+        print(trained)
+        return trained
 
     def evaluate(self, **settings: Any) -> Evaluation:
         """Compare base and tuned model on the held-out examples.
@@ -147,7 +184,10 @@ class Model:
         """
         if self.run is None:
             raise ConfigError(
-                "Model.evaluate", "nothing was trained", expected="a tuned model beside the base", remedy="call train() first"
+                "Model.evaluate",
+                "nothing was trained",
+                expected="a tuned model beside the base",
+                remedy="call train() first, or open a run",
             )
         generation = {key: settings.pop(key) for key in list(settings) if key in GenerateConfig.model_fields and key != "seed"}
         values = {"generation": build(GenerateConfig, generation, place="Model.evaluate"), **settings}
@@ -224,6 +264,29 @@ class BasicModelRunner(Model):
                 for record in evaluation.records
             ]
         }
+
+
+def _studio_address() -> str:
+    """Of `tunesmith studio` with its defaults."""
+    defaults = StudioConfig()
+    return f"http://{defaults.host}:{defaults.port}"
+
+
+def _run_of(name: str, runs_dir: Path) -> RunDirectory | None:
+    """The run that is meant, by its path or its name; None where it is a model."""
+    if is_run(name):
+        return open_run(Path(name))
+    is_model = Path(name).is_file() or (Path(name) / "config.json").is_file()
+    if is_model or Path(name).name != name or not is_run(runs_dir / name):
+        return None
+    if name in {model.name for model in list_models()}:
+        raise ConfigError(
+            "Model",
+            f"{name!r} is a named model, and a run in {runs_dir}",
+            expected="a name that says which of them",
+            remedy=f"give the run's path ({runs_dir / name}), or rename its directory",
+        )
+    return open_run(runs_dir / name)
 
 
 class _Source(NamedTuple):

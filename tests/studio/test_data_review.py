@@ -112,9 +112,9 @@ def test_a_version_of_a_version_keeps_earlier_changes(tmp_path: Path) -> None:
     changed = rows_of(second)["parts.jsonl:6"]
     again.decide(changed, "edit", prompt=changed.prompt, answer="It holds a silver lever.")
     assert len(again.changes) == 1
-    third = answers_of(make_version(tmp_path, again, "third"))
-    assert "It holds a silver lever." in third
-    assert not {"It holds a golden lever.", "It holds a lever."} & third
+    third = make_version(tmp_path, again, "third")
+    assert rows_of(third)["parts.jsonl:6"].answer == "It holds a silver lever."
+    assert rows_of(third).keys() == rows_of(data).keys() - {"parts.jsonl:2"}
     assert len(list(folder.iterdir())) == 2  # the tables of both versions
     (folder / f"review-of-{second.fingerprint[:16]}.jsonl").unlink()
     assert "review table that is not kept here" in (Draft(second, folder).refusal or "")

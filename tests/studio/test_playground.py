@@ -104,6 +104,28 @@ def test_models_are_closed_when_idle_and_another_run_waits_for_answers(runs: dic
     asyncio.run(talk())
 
 
+def test_a_conversation_longer_than_the_context_goes_on_without_its_beginning(runs: dict[str, RunDirectory]) -> None:
+    turns = [*QUESTION, Message(role="assistant", content="red green blue " * 12)] * 4
+    system = Message(role="system", content="Be brief.")
+
+    async def talk() -> None:
+        keeper = ModelKeeper()
+        async with keeper.use(runs["lora"].path, say=lambda text: None) as pair:
+            whole = pair.tuned.renderer.prompt_ids([system, *turns, *QUESTION])
+            assert len(whole) > pair.tuned.context_length
+            ids, num_cut = await keeper.render(pair.tuned, [system, *turns, *QUESTION], GenerateConfig(max_new_tokens=1000))
+            assert len(ids) == len(whole) - num_cut <= pair.tuned.context_length // 2
+            assert any(ids == pair.tuned.renderer.prompt_ids([system, *turns[at:], *QUESTION]) for at in (2, 4, 6, 8))
+            long = Answer(side="tuned", prompt=(system, *turns, *QUESTION))
+            await ask(keeper, pair, long, CONFIG, None, lambda: None)
+            assert f"{long.num_cut:,} tokens of the prompt left out for want of room" in long.note()
+            with pytest.raises(DataError, match="shorten it"):
+                await keeper.render(pair.tuned, [Message(role="system", content="red green blue " * 200), *QUESTION], CONFIG)
+        await keeper.close()
+
+    asyncio.run(talk())
+
+
 def test_guardrails_stand_before_and_after(runs: dict[str, RunDirectory]) -> None:
     async def talk() -> None:
         keeper = ModelKeeper()

@@ -138,3 +138,13 @@ def test_laws(groups: list[int], test_fraction: float, validation_fraction: floa
     shuffler.shuffle(shuffled)
     again = split_examples(shuffled, test_fraction, validation_fraction, seed)
     assert [sorted(sources(part)) for part in (again.train, again.validation, again.test)] == [sources(part) for part in parts]
+
+
+def test_decided_examples_of_one_cluster_stay_where_they_are() -> None:
+    """As in a set of prompts that are nearly the same, which was split apart and is prepared again like itself."""
+    fixed = np.array([TRAIN, TEST, TRAIN, VALIDATION], np.int8)
+    wanted = Wanted(test_fraction=0.25, validation_fraction=0.25, seed=0)
+    sides = assign_sides(np.zeros(4, np.int64), np.arange(4, dtype=np.uint64), wanted, fixed=fixed)
+    assert sides.tolist() == fixed.tolist()
+    with pytest.raises(DataError, match="nothing is left to train on: 4 examples with 1 different prompts"):
+        assign_sides(np.zeros(4, np.int64), np.arange(4, dtype=np.uint64), wanted, fixed=np.full(4, TEST, np.int8))

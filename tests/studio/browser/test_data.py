@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import urllib.error
+import urllib.request
 from typing import Any
 
 import pytest
@@ -97,7 +99,7 @@ def test_nothing_of_a_row_is_markup(page: Any, running: Running, workspace: Work
     (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     tunesmith(tmp_path, "prepare", tmp_path / name, "--out", workspace.prepared / "hostile")
     page.goto(f"{running.address}/data?set=hostile")
-    page.get_by_text("1 to 15 of").wait_for()
+    page.locator(".ts-card .ts-text").first.wait_for()
     assert HOSTILE_TEXT in page.locator(".ts-main").inner_text()
     page.get_by_role("button", name="Drop").first.click()
     page.get_by_role("heading", name="Changes to become a new version: 1").wait_for()
@@ -107,9 +109,34 @@ def test_nothing_of_a_row_is_markup(page: Any, running: Running, workspace: Work
     page.get_by_role("heading", name="Changes to become a new version: 2").wait_for()
     page.goto(f"{running.address}/data/row?set=hostile&split=train&row=3")
     page.get_by_role("heading", level=1).wait_for()
-    page.goto(f"{running.address}/data?set=../../etc")
-    page.get_by_text("There is no prepared data set of this name.").wait_for()
+    page.wait_for_timeout(500)
     assert page.locator("img").count() == 0
+
+
+@pytest.mark.parametrize(
+    "path", ["/data?set=../../etc", "/data/row?set=../faq", "/data/row?set=faq&row=999", "/data/row?set=faq&split=../../run"]
+)
+def test_a_name_is_no_path(running: Running, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(running.address + path)
+
+
+def test_a_row_is_edited_without_a_mouse(page: Any, running: Running) -> None:
+    page.goto(f"{running.address}/data?set=faq&words=%22number+9%3F%22")
+    page.get_by_text("1 to 1 of 1 rows").wait_for()
+    page.get_by_role("button", name="Edit").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("textbox", name="Answer").wait_for()
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label')") == "Answer":
+            break
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("Number 9 is grey.")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Changes to become a new version: 1").wait_for()
+    page.locator(".ts-edited", has_text="Number 9 is grey.").wait_for()
 
 
 def test_at_the_width_of_a_phone(page: Any, running: Running) -> None:

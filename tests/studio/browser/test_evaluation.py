@@ -76,6 +76,7 @@ def test_nothing_of_an_evaluation_is_markup(page: Any, running: Running, workspa
         file.write('not json\n[]\n{"id": 3}\n{"id": "odd", "prompt": 5, "answers": [], "messages": "no"}\n')
     page.goto(f"{running.address}/evaluation/hostile")
     page.get_by_text("3 lines of the records cannot be read").wait_for()
+    page.locator(".ts-answers").first.wait_for()
     assert HOSTILE_TEXT in page.locator(".ts-main").inner_text()
     page.goto(f"{running.address}/evaluation/hostile/group?group=too_long")
     page.get_by_role("link", name="faq.csv:4").first.click()

@@ -119,9 +119,9 @@ def assign_sides(
     else:
         chosen = _by_hash(free, wanted.numbers(len(clusters)), wanted, decided=set(sides.tolist()))
     sides[free.number] = chosen
-    _require_train(sides, len(clusters), wanted, bool((sides == TEST).any()) or wanted.test_fraction == 0)
-    result: Sides = sides[numbers]
-    return result if fixed is None else np.where(fixed == FREE, result, fixed)
+    result: Sides = sides[numbers] if fixed is None else np.where(fixed == FREE, sides[numbers], fixed)
+    _require_train(result, len(sides), wanted, is_tested=bool((result == TEST).any()) or wanted.test_fraction == 0)
+    return result
 
 
 def _free_clusters(
@@ -206,13 +206,13 @@ def _take(order: Positions, sizes: Positions, wanted: int) -> list[int]:
     return taken
 
 
-def _require_train(sides: Sides, num_examples: int, wanted: Wanted, is_tested: bool) -> None:
-    num_test, num_validation = wanted.numbers(num_examples)
+def _require_train(sides: Sides, num_clusters: int, wanted: Wanted, *, is_tested: bool) -> None:
+    num_test, num_validation = wanted.numbers(len(sides))
     if (sides == TRAIN).any() and (is_tested or not num_test):
         return
     raise DataError(
         "the split",
-        f"nothing is left to train on: {num_examples:,} examples with {len(sides):,} different prompts, of which "
+        f"nothing is left to train on: {len(sides):,} examples with {num_clusters:,} different prompts, of which "
         f"about {num_test:,} are to be held out for testing and {num_validation:,} for validation",
         expected="different prompts for each split",
         remedy="add examples with other prompts, or lower `--test-fraction` and `--validation-fraction` (0 holds out none)",

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from tunesmith.config import GenerateConfig, build
+from tunesmith.errors import DataError
 from tunesmith.runs import RunDirectory, open_run
 from tunesmith.studio.pages.rate_standing import of_this_making
 from tunesmith.types import Message
@@ -234,9 +235,21 @@ def open_models_of(run: RunDirectory, say: Say) -> Opened:
 
 
 def _rendered(model: ServedModel, messages: Sequence[Message], config: GenerateConfig) -> Rendered:
-    """However many new tokens are allowed, the prompt has half of the context; an answer ends where it is full."""
-    reserved = min(config.max_new_tokens, max(1, model.context_length // 2))
-    ids = model.prompt_ids(messages, config.model_copy(update={"max_new_tokens": reserved}))
+    """However many new tokens are allowed, the prompt has half of the context; an answer ends where it is full.
+
+    Of a conversation that is longer the earliest messages are left out.
+    """
+    reserved = config.model_copy(update={"max_new_tokens": min(config.max_new_tokens, max(1, model.context_length // 2))})
+    num_system = int(messages[0].role == "system")
+    system, turns = messages[:num_system], messages[num_system:]
+    while True:
+        try:
+            ids = model.prompt_ids([*system, *turns], reserved)
+            break
+        except DataError as error:
+            if len(turns) < 3:
+                raise DataError(error.place, error.found, expected=error.expected, remedy="shorten it, or allow fewer new tokens") from None
+            turns = turns[2:]
     num_whole = len(ids) if model.trained_on_text else len(model.renderer.prompt_ids(messages))
     return Rendered(ids, num_whole - len(ids))
 

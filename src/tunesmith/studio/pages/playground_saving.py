@@ -11,6 +11,7 @@ from nicegui import ui
 
 from tunesmith.errors import TunesmithError
 from tunesmith.evaluate.wording import counted
+from tunesmith.studio.pages.new_run import shown_path
 from tunesmith.studio.pages.playground_examples import DEFAULT_NAME, append_example
 from tunesmith.studio.widgets import alert, heading, muted
 from tunesmith.types import Message
@@ -30,7 +31,7 @@ class SaveDialog:
             self.prompt = ui.textarea("Prompt of the example").props(ENTRY).props("autogrow input-style='max-height: 12rem'")
             self.answer = ui.textarea("Answer to learn").props(ENTRY).props("autogrow input-style='max-height: 16rem'")
             self.name = ui.input("File", value=DEFAULT_NAME).props(ENTRY).props("autocomplete=off")
-            muted(f"In {data_dir}. What is in the file stays; the example is added.").classes("ts-small")
+            muted(f"In the folder {shown_path(data_dir)}. What is in the file stays; the example is added.").classes("ts-small")
             self.problem = alert("")
             with ui.element("div").classes("ts-row"):
                 ui.button("Save", icon="save", on_click=self._save)
@@ -53,4 +54,5 @@ class SaveDialog:
             self.problem.text, self.problem.visible = str(error), True
             return
         self.dialog.close()
-        ui.notify(f"Saved in {file}. To train on it: tunesmith prepare {shlex.quote(str(file))}", multi_line=True, timeout=8000)
+        place = shown_path(file)
+        ui.notify(f"Saved in {place}. To train on it: tunesmith prepare {shlex.quote(place)}", multi_line=True, timeout=8000)

@@ -25,7 +25,7 @@ class PlaygroundSettings:
 
     def __init__(self) -> None:
         self._numbers: dict[str, tuple[ui.input, str, Any]] = {}
-        with ui.expansion("Sampling and system message").classes("ts-wide").props("dense"), ui.element("div").classes("ts-column"):
+        with ui.expansion("Sampling and system message").classes("ts-wide").props("dense"), ui.element("div").classes("ts-column ts-wide"):
             with ui.element("div").classes("ts-fields"):
                 for name, label, default, kind in NUMBERS:
                     entry = ui.input(label, value=default).props(ENTRY).props("inputmode=decimal autocomplete=off")
