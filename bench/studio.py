@@ -40,7 +40,7 @@ PAGES = {
     "row": ("/data/row?set=faq&split=train&row=7", ".ts-card .ts-text"),
     "rate": ("/rate", "button.q-btn"),
     "rating": ("/rate?run=faq-000&rater=Ana", ".ts-answer .ts-text"),
-    "playground": ("/playground?run=faq-000", "textarea"),
+    "playground": ("/playground?run=faq-000", "textarea:visible"),
     "compare": ("/compare?run=faq-000&run=faq-001", ".ts-answers"),
 }
 """To address, and what has to be there for the page to count as come."""

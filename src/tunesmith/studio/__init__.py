@@ -37,7 +37,8 @@ A page:
     - There is no Tailwind (its compiler would run in the page). Classes of studio.css begin with `ts-`; Quasar's own are there.
     - Headings by `widgets.heading("…")` (`h2`); the shell makes the one `h1` of the title; controls have labels; what is only an icon has
       `aria-label`. Look at 390 pixels, at dark, and at the page without a mouse.
-    - What loads torch is asked of the command line in a process of its own (`asking.ask`, `Starter.start`).
+    - What loads torch is asked of the command line in a process of its own (`asking.ask`, `Starter.start`). The playground
+      alone loads models here, in threads, with the first prompt.
     - A page has a line in `SHOTS` (docs/screenshots.py) and `PAGES` (bench/studio.py), and a test in tests/studio/browser, whose `page`
       fixture fails on any error in the page, any dialog and any request to another host; tests/studio/made.py makes hostile runs.
     - No `app.storage`: it writes files into the working directory. What a person chose is in the URL, or in a cookie set by `shell`.

@@ -118,7 +118,7 @@ def _frame(paths: list[str], section: str | None) -> ui.element:
         menu_button = ui.button(icon="menu").props('flat round dense aria-label="Menu"').classes("ts-only-narrow")
         with menu_button, ui.menu().props("no-focus"), ui.element("nav").classes("ts-menu").props('aria-label="Pages"'):
             _links(sections, section)
-    main = ui.element("main").classes("ts-main").props("tabindex=-1")
+    main = ui.element("div").classes("ts-main").props("tabindex=-1")
     ui.skip_link("Skip to the content", target=main)
     return main
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from asyncio import to_thread
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
 from tunesmith.errors import TunesmithError
 from tunesmith.studio.metrics import Metrics, Point, thin
+from tunesmith.studio.pages.examples import evaluation_address
 from tunesmith.studio.pages.lineage import lineage_card
 from tunesmith.studio.processes import Started, stop
 from tunesmith.studio.readable import Unreadable, items, mapping, number, read_object, text, whole
@@ -182,6 +184,10 @@ class RunPage:
         self.results.clear()
         with self.results:
             facts(_result_facts(self.run))
+            if self.run.status == "finished":
+                with ui.element("div").classes("ts-row"):
+                    for title, address in _further_pages(self.run):
+                        ui.link(title, address)
             for kind in run_reports(self.run):
                 ui.link(REPORT_TITLES[kind], f"/reports{run_address(self.run.name)}/{kind}", new_tab=True)
             if self.run.status == "finished" and self.run.verdict is None:
@@ -256,6 +262,15 @@ def _result_facts(run: RunSummary) -> Iterator[tuple[str, str]]:
         base, tuned = (f"{value:.{score.decimals}f}" for value in (score.base, score.tuned))
         change, low, high = (f"{value:+.{score.decimals}f}" for value in (score.difference, *score.interval))
         yield score.title, f"{base} -> {tuned}, change {change} [{low}, {high}]"
+
+
+def _further_pages(run: RunSummary) -> list[tuple[str, str]]:
+    """What one may do with a finished run."""
+    wanted = urlencode({"run": run.name})
+    pages = [("Ask it in the playground", f"/playground?{wanted}")]
+    if run.verdict is not None:
+        pages = [("Evaluation", evaluation_address(run.name)), ("Rate its answers", f"/rate?{wanted}"), *pages]
+    return pages
 
 
 def _data_card(run: RunSummary, record: dict[str, Any]) -> None:
