@@ -43,9 +43,9 @@ MOST_REPEATS = 100
 
 
 class Settings(BaseModel):
-    """Base: frozen, unknown keys refused, the string under a field is its description."""
+    """Base: frozen, unknown keys and NaN refused, the string under a field is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class PrepareConfig(Settings):

@@ -93,7 +93,9 @@ def test_a_request_has_so_much_time(models: tuple[ServedModel, ...], slow_steps:
         served.wait_until(served.is_empty)
 
 
-def test_a_decoder_that_fails_fails_everything_and_says_so(models: tuple[ServedModel, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_fails_fails_everything_and_says_so(
+    models: tuple[ServedModel, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     with serving(models) as served:
         assert httpx2.get(f"{served.address}/health").status_code == 200
 
@@ -111,6 +113,7 @@ def test_a_decoder_that_fails_fails_everything_and_says_so(models: tuple[ServedM
             answer = httpx2.get(f"{served.address}/{path}")
             assert (answer.status_code, answer.json()) == (503, {"status": "failed"})
         assert served.service.num_in_flight == 0
+    assert "out of order" in caplog.text
 
 
 class TestShutdown:

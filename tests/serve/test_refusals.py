@@ -136,6 +136,16 @@ def test_what_is_no_json_object_is_a_400(served: Served, content: bytes) -> None
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
+@pytest.mark.parametrize("name", ["temperature", "top_p", "min_p", "repetition_penalty"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity"])
+def test_what_json_calls_no_number_is_a_400_and_hurts_nobody(served: Served, name: str, value: str) -> None:
+    content = _dumped(CHAT)[:-1] + f', "{name}": {value}}}'.encode()
+    answer = httpx2.post(f"{served.address}/v1/chat/completions", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"] == name
+    assert httpx2.get(f"{served.address}/health").status_code == 200
+
+
 def test_a_body_of_another_type_is_a_400(served: Served) -> None:
     answer = httpx2.post(f"{served.address}/v1/chat/completions", content=_dumped(CHAT), headers={"content-type": "text/plain"})
     assert answer.status_code == 400

@@ -7,6 +7,7 @@ in one call, so that a step with sixty sequences wakes the loop once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections import deque
@@ -19,6 +20,7 @@ from tunesmith.engine.generation.sequences import NewToken, Request
 from tunesmith.errors import TunesmithError
 from tunesmith.serve.problems import failed, invalid, took_too_long
 
+LOGGER = logging.getLogger("tunesmith.serve")
 JOIN_SECONDS = 30.0
 """A step may take that long before its thread is given up."""
 
@@ -207,6 +209,7 @@ class DecoderThread:
 
     def _crashed(self, error: BaseException) -> None:
         self.failure = error
+        LOGGER.error("decoder failed", exc_info=error)
         for generation in list(self._generations):
             self._forget(generation, failed())
         if not self.ready.done():

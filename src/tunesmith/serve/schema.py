@@ -47,9 +47,9 @@ TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]], Fie
 
 
 class Body(BaseModel):
-    """Base: as strict as JSON is, unknown names refused."""
+    """Base: as strict as JSON is (which has no NaN, though Python reads it), unknown names refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class TextPart(Body):

@@ -21,12 +21,18 @@ def names(page: Any) -> list[str]:
     return [str(text) for text in page.locator("tbody .ts-run-name").all_inner_texts()]
 
 
+def wait_for_first(page: Any, name: str) -> None:
+    """Sorting takes the page a moment."""
+    page.wait_for_function("name => document.querySelector('tbody .ts-run-name').innerText === name", arg=name)
+
+
 def test_sort_filter_and_open(page: Any) -> None:
     assert names(page) == ["faq-1", "faq-failed", "faq-stopped", "faq-better"]
     page.get_by_role("button", name="Best loss").click()
-    assert names(page)[0] == "faq-better"
+    wait_for_first(page, "faq-better")
     page.get_by_role("button", name="Run", exact=True).focus()
     page.keyboard.press("Enter")
+    wait_for_first(page, "faq-1")
     assert names(page) == sorted(names(page))
     page.get_by_label("Filter runs").fill("stop")
     page.wait_for_function("document.querySelectorAll('tbody .ts-run-name').length == 1")
@@ -88,14 +94,14 @@ def test_stop_and_resume(page: Any, running: Running, workspace: Workspace) -> N
 
 def test_curves_follow_a_run_that_trains(page: Any, running: Running, workspace: Workspace) -> None:
     """Its process is this one, so it counts as running."""
-    import os
     import socket
 
     import psutil
 
     run = make_run(workspace.runs, "live", 5, data=workspace.prepared / "faq", state="interrupted")
-    said = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname(), "outcome": "running"}
-    write(run / "process.json", said)
+    own = psutil.Process()
+    said = {"run": str(run.resolve()), "pid": own.pid, "started": own.create_time(), "host": socket.gethostname(), "command": own.cmdline()}
+    write(run / "process.json", {**said, "outcome": "running"})
     page.goto(f"{running.address}/runs/live")
     page.locator(".ts-status", has_text="running").wait_for()
     page.get_by_text(re.compile(r"^20 of 40 steps")).wait_for()

@@ -55,8 +55,12 @@ class SlotRunner:
         """(E + R, V) for the next token of each."""
         self._settle(entering)
         under_way = [*entering, *running]
-        self._cache.reserve(max(one.num_tokens for one in under_way), likely=max(one.most_tokens for one in under_way))
         slot_of = {one.id: slot for slot, one in enumerate(self._occupants) if one is not None}
+        self._cache.reserve(
+            max(one.num_tokens for one in under_way),
+            likely=max(one.most_tokens for one in under_way),
+            kept={slot_of[one.id]: one.num_tokens - 1 for one in running},
+        )
         parts = self._parts(entering, running)
         with self._packed.on():
             hidden = [self._directly(part, slot_of) if part.is_direct else self._by_itself(part, slot_of) for part in parts]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -47,17 +47,24 @@ class SlotCache:
         """Tokens of each sequence there is room for."""
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def reserve(self, needed: int, *, likely: int = 0) -> None:
-        """Make room for sequences of `needed` tokens, or, for growing copies everything, for the `likely` ones if that is not much more."""
+    def reserve(self, needed: int, *, likely: int = 0, kept: Mapping[int, int] | None = None) -> None:
+        """Make room for sequences of `needed` tokens, or, for growing copies what is kept, for the `likely` ones if that is not much more.
+
+        Args:
+            needed: most tokens of a sequence now.
+            likely: most tokens a sequence may come to.
+            kept: tokens written so far in each slot in use. No other is copied: that would make memory of pages that none has touched.
+        """
         if needed <= self.capacity:
             return
         self.capacity = -(-max(needed, min(likely, needed + GROWTH)) // GROWTH) * GROWTH
         for index, (keys, values) in self._layers.items():
-            self._layers[index] = self._grown(keys), self._grown(values)
+            self._layers[index] = self._grown(keys, kept or {}), self._grown(values, kept or {})
 
-    def _grown(self, old: Tensor) -> Tensor:
+    def _grown(self, old: Tensor, kept: Mapping[int, int]) -> Tensor:
         new = _zeros_like(old, self.num_slots, old.shape[1], self.capacity, old.shape[3])
-        new[:, :, : old.shape[2]] = old
+        for slot, num_tokens in kept.items():
+            new[slot, :, :num_tokens] = old[slot, :, :num_tokens]
         return new
 
     def layer(self, index: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
