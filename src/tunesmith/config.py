@@ -610,7 +610,7 @@ class StudioConfig(Settings):
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
     allow_host: tuple[str, ...] = ()
-    """Further names by which browsers may call the studio, such as that of a proxy before it."""
+    """Further names by which browsers may call the studio, such as that of a proxy before it; one that leads elsewhere asks for a token."""
     open: bool = False
     """Open the first page in a browser."""
 

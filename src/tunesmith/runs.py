@@ -23,7 +23,6 @@ runs/faq-smollm2/
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -256,8 +255,9 @@ class RunDirectory:
         """Keep in `process.json` who is at it and how it ended, so that what watches the run stops this process and no other."""
         import psutil  # here, so that a bare Python can list runs
 
-        process = {"pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname(), "command": sys.argv}
-        note = {"schema_version": SCHEMA_VERSION, **process}
+        own = psutil.Process()
+        process = {"pid": own.pid, "started": own.create_time(), "host": socket.gethostname(), "command": own.cmdline()}
+        note = {"schema_version": SCHEMA_VERSION, "run": str(self.path.resolve()), **process}  # a copy of the run names the first one
         write_json(self.process_file, {**note, "outcome": "running", "message": None})
         outcome, message = "failed", None
         try:

@@ -5,6 +5,7 @@ The tests read files with the `gguf` package; that llama.cpp computes the same f
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,16 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from tunesmith.config import GenerateConfig
+from tunesmith.config import ExportConfig, GenerateConfig
 from tunesmith.errors import AssetError, ConfigError
 from tunesmith.export.chat_template import jinja_template
+from tunesmith.export.gguf_file.header import intended_header, writing_of_file
 from tunesmith.export.gguf_file.tensors import interleaved
 from tunesmith.export.gguf_file.write import read_back, write_gguf
+from tunesmith.export.ollama.write import plan_ollama
+from tunesmith.export.parity import ParityError
+from tunesmith.export.prompts import ParityPrompt
+from tunesmith.export.subject import Origin, Subject
 from tunesmith.tuned import OpenedModel, open_model
 from tunesmith.types import Message
 
@@ -81,7 +87,7 @@ def written(request: pytest.FixtureRequest, tiny_llama: Path, tmp_path_factory: 
 def test_every_weight_is_there(written: tuple[str, OpenedModel, Path]) -> None:
     kind, opened, file = written
     network = opened.hugging_face_network
-    assert "to the bit" in read_back(file, network, "f32")
+    assert "to the bit" in read_back(file, network, "f32", intended_header(opened.renderer, jinja_template(opened.renderer)))
     found = {t.name: np.array(t.data).reshape(t.shape[::-1]) for t in gguf.GGUFReader(file).tensors}
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     assert len(found) == len(state) - network.config.tie_word_embeddings + ("rope_freqs.weight" in found)
@@ -148,10 +154,20 @@ def test_llama_cpp_computes_the_same(written: tuple[str, OpenedModel, Path]) -> 
     _, opened, file = written
     ids = opened.renderer.prompt_ids([Message(role="user", content="What is red?")])
     (ours,) = opened.complete_prompts([ids], GenerateConfig(max_new_tokens=12, logprobs=0))
-    runtime = LlamaCppRuntime(file, stop_ids=opened.renderer.stop_ids, context_length=64, render=None)
+    runtime = LlamaCppRuntime(file, context_length=64, render=None)
     assert tuple(runtime.answer(ids, 12)) == ours.token_ids
     assert ours.logprobs is not None
     assert runtime.logprobs(ids, ours.token_ids) == pytest.approx([one.logprob for one in ours.logprobs], abs=2e-3)
+
+
+def test_a_modelfile_asks_for_no_more_context_than_the_file_has(tiny_llama: Path, tmp_path: Path) -> None:
+    opened = build("mistral", tiny_llama, tmp_path / "model")  # 256 positions, windows of 64
+    origin = Origin(name="x", licence="unknown", hub_id=None, source="")
+    subject = Subject(name="x", opened=opened, run=None, origin=origin, base_dtype="float32")
+    assert plan_ollama(subject, ExportConfig()).num_ctx == 64
+    assert plan_ollama(subject, ExportConfig(num_ctx=32)).num_ctx == 32
+    with pytest.raises(ConfigError, match="at most the file's 64"):
+        plan_ollama(subject, ExportConfig(num_ctx=65))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +201,38 @@ def test_a_spoilt_file_is_noticed(tiny_llama: Path, tmp_path: Path) -> None:
     with torch.no_grad():
         network.get_parameter("model.layers.0.self_attn.q_proj.weight")[3, 3] += 0.01
     with pytest.raises(AssetError, match=r"blk\.0\.attn_q\.weight is not the one"):
-        read_back(file, network, "f16")
+        read_back(file, network, "f16", intended_header(opened.renderer, None))
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "found"),
+    [
+        ("add_chat_template", "{{ 'Hello' }}", "its chat_template is \"{{ 'Hello' }}\""),
+        ("add_eos_token_id", 0, "its eos_id is 0; expected 2"),
+        ("add_bos_token_id", 0, "its bos_id is 0; expected 1"),
+        ("add_add_bos_token", True, "its adds_bos is True; expected False"),
+    ],
+)
+def test_a_file_that_prompts_or_ends_otherwise_is_noticed(
+    method: str, wrong: Any, found: str, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = build("llama", tiny_llama, tmp_path / "model")
+    file, template, write = tmp_path / "x.gguf", jinja_template(opened.renderer), getattr(gguf.GGUFWriter, method)
+    monkeypatch.setattr(gguf.GGUFWriter, method, lambda writer, _: write(writer, wrong))
+    write_gguf(opened.hugging_face_network, opened.renderer, file, weight_type="f16", name="x", chat_template=template)
+    with pytest.raises(ParityError, match=re.escape(found)):
+        read_back(file, opened.hugging_face_network, "f16", intended_header(opened.renderer, template))
+
+
+def test_prompts_are_written_by_the_files_own_template(tiny_llama: Path, tmp_path: Path) -> None:
+    opened = build("llama", tiny_llama, tmp_path / "model")
+    file, prompt = tmp_path / "x.gguf", ParityPrompt(source="x", messages=(Message(role="user", content="Why?"),), token_ids=())
+    template = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
+    write_gguf(opened.hugging_face_network, opened.renderer, file, weight_type="f16", name="x", chat_template=template)
+    assert writing_of_file(file, opened.renderer)(prompt) == "<Why?>"
+    write_gguf(opened.hugging_face_network, opened.renderer, file, weight_type="f16", name="x", chat_template=None)
+    with pytest.raises(ParityError, match="has no chat template"):
+        writing_of_file(file, opened.renderer)(prompt)
 
 
 def test_halves_become_pairs() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +16,9 @@ import pytest
 
 from tests.serve.conftest import QUESTION, TUNED, Served, serving
 from tunesmith.errors import ConfigError
+from tunesmith.serve.guarded import without_unfinished
 from tunesmith.serve.guarding import AnswerVerdict, Firing, PromptVerdict
+from tunesmith.serve.guardrails.rules import Guardrails
 from tunesmith.serve.guards import open_guards
 from tunesmith.together import ServedModel
 from tunesmith.types import Message
@@ -29,6 +34,9 @@ class FakeGuard:
     checks_prompts: bool = True
     retries: int = 2
     retry_temperature: float = 1.5
+    needs_whole_words: bool = False
+    pause: float = 0.0
+    """Seconds that it takes to look at an answer."""
     num_rejected: int = 0
     """Answers to reject before one is taken."""
 
@@ -43,6 +51,7 @@ class FakeGuard:
 
     def check_answer(self, text: str, messages: Sequence[Message]) -> AnswerVerdict:
         assert "secret" not in messages[-1].content
+        time.sleep(self.pause)
         if self.num_rejected:
             self.num_rejected -= 1
             return AnswerVerdict(text="", problem="no JSON", fired=(firing("schema", "answer", "retry"),))
@@ -109,8 +118,95 @@ def test_nothing_goes_past_the_rules(guarded: Served) -> None:
         ask(guarded, "What is 2?", logprobs=True)
     assert refused.value.param == "logprobs"
     with pytest.raises(openai.BadRequestError) as refused:
+        guarded.client().completions.create(model=TUNED, prompt="What is 2?", logprobs=0)
+    assert refused.value.param == "logprobs"
+    with pytest.raises(openai.BadRequestError) as refused:
         guarded.client().completions.create(model=TUNED, prompt=[5, 6])
     assert refused.value.param == "prompt"
+
+
+def test_too_many_completions_are_refused_before_anything_is_looked_at(guarded: Served) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        guarded.client().completions.create(model=TUNED, prompt=["forbidden"] * 17)
+    assert refused.value.param == "n"
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(guarded, "forbidden", n=17)
+    assert refused.value.param == "n"
+
+
+def test_what_the_rules_refuse_is_not_in_the_log(
+    models: tuple[ServedModel, ...], caplog: pytest.LogCaptureFixture, client: openai.OpenAI
+) -> None:
+    plain = client.chat.completions.create(model=TUNED, messages=QUESTION, max_tokens=8)
+    guard = FakeGuard(num_rejected=3, retry_temperature=0.0)
+    with serving(models, guards={TUNED: guard}, log_prompts=True) as served, caplog.at_level(logging.INFO, logger="tunesmith.serve"):
+        with pytest.raises(openai.InternalServerError, match="tries"):
+            ask(served, "What is 1 and red?", temperature=0)
+        served.wait_until(lambda: any(hasattr(one, "fields") and one.fields.get("status") == 500 for one in caplog.records))
+    line = next(one.fields for one in caplog.records if hasattr(one, "fields") and one.fields.get("status") == 500)
+    assert "answers" not in line
+    assert (plain.choices[0].message.content or "") not in json.dumps(line)
+    assert line["completion_tokens"] == 3 * plain.usage.completion_tokens  # type: ignore[union-attr]
+
+
+def test_stop_strings_end_what_the_rules_left(guarded: Served, client: openai.OpenAI) -> None:
+    plain = client.chat.completions.create(model=TUNED, messages=QUESTION, max_tokens=8).choices[0].message.content or ""
+    for stop, expected in (("]", f"[{plain}"), (plain[:2], "[")):
+        choice = ask(guarded, "What is 1 and red?", stop=stop).choices[0]
+        assert (choice.message.content, choice.finish_reason) == (expected, "stop")
+    assert ask(guarded, "How is the weather?", stop="talk").choices[0].message.content == STOCK
+
+
+def test_half_a_word_is_not_said(models: tuple[ServedModel, ...], client: openai.OpenAI) -> None:
+    cut = client.chat.completions.create(model=TUNED, messages=QUESTION, max_tokens=3).choices[0]
+    assert cut.finish_reason == "length"
+    with serving(models, guards={TUNED: FakeGuard(needs_whole_words=True)}) as served:
+        said = served.client().chat.completions.create(model=TUNED, messages=QUESTION, max_tokens=3).choices[0]
+    assert said.message.content == f"[{without_unfinished(cut.message.content or '')}]" != f"[{cut.message.content}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Write to ann@fi", "Write to"),
+        ("Call +41 79 123", "Call"),
+        ("one\ntwo", "one"),
+        ("We sold 12 at 45", "We sold 12 at"),
+        ("x", ""),
+        ("", ""),
+    ],
+)
+def test_a_number_goes_with_all_its_groups(text: str, kept: str) -> None:
+    assert without_unfinished(text) == kept
+
+
+def test_all_tries_have_the_time_of_one_request(models: tuple[ServedModel, ...]) -> None:
+    guard = FakeGuard(num_rejected=20, retries=10, pause=0.2)
+    with serving(models, guards={TUNED: guard}, request_seconds=0.5) as served:
+        with pytest.raises(openai.InternalServerError) as late:
+            ask(served, "What is 2?")
+        assert (late.value.status_code, late.value.code) == (504, "timeout")
+        served.wait_until(served.is_empty)
+
+
+def test_a_redirected_prompt_does_not_take_the_others_log_probabilities(models: tuple[ServedModel, ...]) -> None:
+    guard = Guardrails(prompt_rules=[WeatherRule()])
+    with serving(models, guards={TUNED: guard}) as served:
+        for_both = {"model": TUNED, "prompt": ["the weather", "one two"], "max_tokens": 4, "logprobs": 1}
+        mixed: Any = served.client().completions.create(**for_both)
+        assert mixed.choices[0].text == STOCK
+        assert len(mixed.choices[1].logprobs.token_logprobs) > 0
+        pieces: Any = served.client().completions.create(**for_both, stream=True)
+        assert sum(len(one.choices[0].logprobs.token_logprobs) for one in pieces if one.choices[0].index == 1) > 0
+
+
+class WeatherRule:
+    """A rule for prompts alone."""
+
+    name = "weather"
+
+    def check_prompt(self, messages: Sequence[Message]) -> PromptVerdict:
+        return FakeGuard().check_prompt(messages)
 
 
 class TestResponseFormat:

@@ -237,6 +237,16 @@ class TestClients:
         narrow.wait_until(lambda: len(narrow.server.server_state.connections) == 0)
         assert httpx2.get(f"{narrow.address}/health").status_code == 200
 
+    def test_a_client_that_never_reads(self, narrow: Served) -> None:
+        host, port = narrow.address.removeprefix("http://").split(":")
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.settimeout(5)
+            connection.connect((host, int(port)))
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)
+            narrow.wait_until(lambda: len(narrow.server.server_state.connections) == 1)
+            narrow.wait_until(lambda: not narrow.server.server_state.connections, seconds=6)
+
     def test_a_body_after_the_answer_does_not_keep_the_connection(self, narrow: Served) -> None:
         start = time.monotonic()
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 4000\r\n\r\n"

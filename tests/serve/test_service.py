@@ -73,6 +73,28 @@ def test_a_request_the_decoder_refuses_fails_alone(models: tuple[ServedModel, ..
     asyncio.run(ask())
 
 
+def test_what_was_accepted_may_be_made_anew(models: tuple[ServedModel, ...]) -> None:
+    async def ask() -> None:
+        service = GenerationService(models, batch_size=1, queue_size=0)
+        await service.start()
+        request = models[0].request(models[0].renderer.prompt_ids(PROMPT), GenerateConfig(max_new_tokens=8), with_text=True)
+        with service.holding():
+            first = service.submit(models[0], [request])
+            with pytest.raises(ApiError, match="queue"):
+                service.submit(models[0], [request])
+            made = [new async for new in service.submit(models[0], [request], is_again=True)]
+            assert len([new async for new in first]) == len(made)
+            assert not await service.drain(0.01), "somebody still looks at what was made"
+            assert [new async for new in service.submit(models[0], [request], is_again=True)]
+        assert await service.drain(0.01)
+        service.cut()
+        with pytest.raises(ApiError, match="shutting down"):
+            service.submit(models[0], [request], is_again=True)
+        await service.stop()
+
+    asyncio.run(ask())
+
+
 def test_a_decoder_that_cannot_start_says_why(models: tuple[ServedModel, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no memory")

@@ -71,8 +71,19 @@ def test_a_rebound_name_is_refused(local: TestClient, host: str) -> None:
 
 def test_a_name_can_be_allowed() -> None:
     access = Access.on("127.0.0.1", allowed=["Studio.Example"])
-    assert client(access).get("/", headers={"host": "studio.example"}).text == "secret"
-    assert client(access).get("/", headers={"host": "other.example"}).status_code == 403
+    done = client(access).get(f"/login?token={access.token}", headers={"host": "studio.example"})
+    logged_in = {"cookie": done.headers["set-cookie"].partition(";")[0]}
+    assert client(access).get("/", headers={"host": "studio.example", **logged_in}).text == "secret"
+    assert client(access).get("/", headers={"host": "other.example", **logged_in}).status_code == 403
+
+
+def test_a_name_of_a_proxy_asks_for_a_token_on_this_machine_too() -> None:
+    """Otherwise everybody whom the proxy lets through would be in."""
+    access = Access.on("127.0.0.1", allowed=["localhost", "studio.example"])
+    assert access.token is not None
+    for host in ("studio.example", "127.0.0.1"):
+        assert client(access).get("/", headers={"host": host}).status_code == 401
+    assert Access.on("127.0.0.1", allowed=["LOCALHOST", "127.0.0.2"]).token is None
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,6 +18,7 @@ from tests.studio.made import make_data
 from tunesmith.config import PrepareConfig
 from tunesmith.data.prepare import prepare
 from tunesmith.errors import DataError
+from tunesmith.studio.pages import data_version
 from tunesmith.studio.pages.data_findings import read_flagged
 from tunesmith.studio.pages.data_reading import Row, histogram, open_rows, search_words, word_lengths
 from tunesmith.studio.pages.data_review import Draft, check_name, free_name
@@ -40,12 +45,19 @@ def summary(directory: Path, name: str) -> DataSummary:
 
 def make_version(directory: Path, draft: Draft, name: str) -> DataSummary:
     """What the command does, in this process."""
-    words = draft.command(directory / "prepared" / name)
-    settings = {"like": str(draft.data.path), "fix": ("control-characters",)}
-    assert words[:3] == ["prepare", str(directory / "parts.jsonl"), f"--out={directory / 'prepared' / name}"]
-    prepare(draft.sources(), directory / "prepared" / name, PrepareConfig(**settings), review=draft.table)
-    draft.made(directory / "prepared" / name)
+    new = directory / "prepared" / name
+    with draft.making(new):
+        prepare_frozen(directory, draft, new)
+        draft.made(new)
     return summary(directory, name)
+
+
+def prepare_frozen(directory: Path, draft: Draft, new: Path) -> None:
+    words = draft.freeze(new)
+    settings = {"like": str(draft.data.path), "fix": ("control-characters",)}
+    assert words[:3] == ["prepare", str(directory / "parts.jsonl"), f"--out={new}"]
+    review = Path(words[-1].removeprefix("--review="))
+    prepare(draft.sources(), new, PrepareConfig(**settings), review=review)
 
 
 def rows_of(data: DataSummary) -> dict[str, Row]:
@@ -118,6 +130,90 @@ def test_a_version_of_a_version_keeps_earlier_changes(tmp_path: Path) -> None:
     assert len(list(folder.iterdir())) == 2  # the tables of both versions
     (folder / f"review-of-{second.fingerprint[:16]}.jsonl").unlink()
     assert "review table that is not kept here" in (Draft(second, folder).refusal or "")
+
+
+def test_sets_with_the_same_examples_have_tables_of_their_own(tmp_path: Path) -> None:
+    data = made(tmp_path)
+    shutil.copytree(data.path, data.path.with_name("same"))
+    same, folder = summary(tmp_path, "same"), tmp_path / "drafts"
+    assert same.fingerprint == data.fingerprint
+    one, other = Draft(data, folder), Draft(same, folder)
+    one.decide(rows_of(data)["parts.jsonl:2"], "drop")
+    other.decide(rows_of(same)["parts.jsonl:3"], "drop")
+    assert [line["source"] for line in Draft(data, folder).changes] == ["parts.jsonl:2"]
+    assert [line["source"] for line in Draft(same, folder).changes] == ["parts.jsonl:3"]
+
+
+def test_what_is_decided_while_a_version_is_made_stays_to_be_made(tmp_path: Path) -> None:
+    data, folder = made(tmp_path, fix=("control-characters",)), tmp_path / "drafts"
+    draft, rows, new = Draft(data, folder), rows_of(data), tmp_path / "prepared" / "second"
+    draft.decide(rows["parts.jsonl:2"], "drop")
+    draft.decide(rows["parts.jsonl:3"], "drop")
+    with draft.making(new):
+        assert draft.is_making
+        with pytest.raises(DataError, match="a new version is being made"), draft.making(new):
+            pass
+        words = draft.freeze(new)
+        draft.decide(rows["parts.jsonl:3"], "edit", prompt="p", answer="It is a lever.")
+        draft.decide(rows["parts.jsonl:4"], "drop")
+        prepare(draft.sources(), new, PrepareConfig(like=str(data.path)), review=Path(words[-1].removeprefix("--review=")))
+        draft.made(new)
+    assert not draft.is_making
+    second = summary(tmp_path, "second")
+    assert rows_of(second).keys() == rows.keys() - {"parts.jsonl:2", "parts.jsonl:3"}
+    for left in (draft, Draft(data, folder)):
+        assert [(line["source"], line["decision"]) for line in left.changes] == [("parts.jsonl:3", "edit"), ("parts.jsonl:4", "drop")]
+    assert Draft(second, folder).refusal is None
+    assert Draft(second, folder).changes == []
+
+
+def test_the_page_makes_what_was_decided_when_its_button_was_pressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, folder = made(tmp_path, fix=("control-characters",)), tmp_path / "drafts"
+    draft, rows, new = Draft(data, folder), rows_of(data), tmp_path / "prepared" / "second"
+    draft.decide(rows["parts.jsonl:2"], "drop")
+
+    async def ask(words: list[str]) -> None:
+        assert draft.is_making
+        draft.decide(rows["parts.jsonl:3"], "drop")
+        review = next(Path(word.removeprefix("--review=")) for word in words if word.startswith("--review="))
+        prepare(draft.sources(), new, PrepareConfig(like=str(data.path)), review=review)
+
+    ui = Mock()
+    monkeypatch.setattr(data_version, "ask", ask)
+    monkeypatch.setattr(data_version, "ui", ui)
+    card = Mock(draft=draft)
+    card.name, card.studio.library.data_dir = "second", tmp_path / "prepared"
+    asyncio.run(data_version.ChangesCard._make(card))
+    ui.navigate.to.assert_called_once_with("/data?set=second")
+    assert rows_of(summary(tmp_path, "second")).keys() == rows.keys() - {"parts.jsonl:2"}
+    assert [line["source"] for line in draft.changes] == ["parts.jsonl:3"]
+
+
+def test_a_version_that_failed_leaves_the_draft_as_it_was(tmp_path: Path) -> None:
+    data, folder = made(tmp_path), tmp_path / "drafts"
+    draft, new = Draft(data, folder), tmp_path / "prepared" / "second"
+    draft.decide(rows_of(data)["parts.jsonl:2"], "drop")
+    with suppress(OSError), draft.making(new):
+        draft.freeze(new)
+        raise OSError("the disk is full")
+    assert not draft.is_making
+    assert list(folder.iterdir()) == [draft.table]
+    assert len(draft.changes) == 1
+
+
+def test_a_source_that_is_another_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its path is relative to where it was prepared, and the studio is elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    made(Path())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    draft = Draft(summary(tmp_path, "parts"), tmp_path / "drafts")
+    assert draft.sources() == ["parts.jsonl"]
+    draft.freeze(tmp_path / "prepared" / "second")
+    (elsewhere / "parts.jsonl").write_text('{"question": "q", "answer": "a"}\n', encoding="utf-8")
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(DataError, match="the source has changed, or is another file"):
+        draft.freeze(tmp_path / "prepared" / "third")
 
 
 def test_a_change_is_taken_back(tmp_path: Path) -> None:

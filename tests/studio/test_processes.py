@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,8 +40,13 @@ def sleeper() -> Iterator[subprocess.Popen[str]]:
 
 
 def note(run: RunDirectory, **changes: object) -> None:
-    said = {"schema_version": 1, "pid": os.getpid(), "started": psutil.Process().create_time(), "host": socket.gethostname(), "command": []}
+    said = {"schema_version": 1, "run": str(run.path.resolve()), "host": socket.gethostname(), **described(os.getpid())}
     write(run.process_file, {**said, "outcome": "running", "message": None, **changes})
+
+
+def described(pid: int) -> dict[str, object]:
+    process = psutil.Process(pid)
+    return {"pid": pid, "started": process.create_time(), "command": process.cmdline()}
 
 
 def status(run: RunDirectory) -> tuple[str, str | None]:
@@ -74,7 +80,7 @@ def test_being_stopped_is_no_failure(run: RunDirectory, stopped: BaseException) 
 
 
 def test_a_killed_process_is_told_from_a_running_one(run: RunDirectory, sleeper: subprocess.Popen[str]) -> None:
-    note(run, pid=sleeper.pid, started=psutil.Process(sleeper.pid).create_time())
+    note(run, **described(sleeper.pid))
     assert status(run) == ("running", None)
     sleeper.kill()
     sleeper.wait()
@@ -82,13 +88,13 @@ def test_a_killed_process_is_told_from_a_running_one(run: RunDirectory, sleeper:
 
 
 def test_stopping_is_ctrl_c(run: RunDirectory, sleeper: subprocess.Popen[str]) -> None:
-    note(run, pid=sleeper.pid, started=psutil.Process(sleeper.pid).create_time())
+    note(run, **described(sleeper.pid))
     stop(run)
     assert sleeper.wait(timeout=10) == 7
 
 
 def test_a_number_given_to_somebody_else_is_never_signalled(run: RunDirectory, sleeper: subprocess.Popen[str]) -> None:
-    note(run, pid=sleeper.pid, started=psutil.Process(sleeper.pid).create_time() - 60)
+    note(run, **{**described(sleeper.pid), "started": psutil.Process(sleeper.pid).create_time() - 60})
     with pytest.raises(RunError, match="no process on this machine"):
         stop(run)
     assert sleeper.poll() is None
@@ -96,7 +102,16 @@ def test_a_number_given_to_somebody_else_is_never_signalled(run: RunDirectory, s
 
 @pytest.mark.parametrize(
     "changes",
-    [{"host": "elsewhere"}, {"pid": 0}, {"pid": -1}, {"pid": 2**70}, {"pid": "1"}, {"pid": True}, {"started": "now"}, {"outcome": "done"}],
+    [
+        {"host": "elsewhere"},
+        {"pid": 0},
+        {"pid": -1},
+        {"pid": 2**70},
+        {"pid": "1"},
+        {"pid": True},
+        {"started": "now"},
+        {"outcome": "done"},
+    ],
 )
 def test_a_note_that_names_nobody_here_stops_nobody(run: RunDirectory, changes: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
@@ -105,6 +120,37 @@ def test_a_note_that_names_nobody_here_stops_nobody(run: RunDirectory, changes: 
     with pytest.raises(RunError):
         stop(run)
     assert sent == []
+
+
+def test_a_copy_of_a_run_stops_nobody(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(psutil.Process, "send_signal", lambda self, signum: sent.append(signum))
+    with run.locked():
+        copied = RunDirectory(shutil.copytree(run.path, run.path.with_name("copied")))
+        assert status(copied)[0] == "interrupted"
+        with pytest.raises(RunError, match="no process on this machine"):
+            stop(copied)
+        assert sent == []
+        stop(run)
+    assert sent == [signal.SIGINT]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["python", "-m", "tunesmith.cli", "train"], "running"),
+        (["/tunesmith/bin/python", "/tunesmith/bin/tunesmith", "train"], "running"),
+        (["python", "mine.py"], "running"),
+        (["/tunesmith/bin/python", "other.py"], "interrupted"),
+        (["sleep", "60"], "interrupted"),
+    ],
+)
+def test_another_program_is_not_the_one_that_trains(
+    run: RunDirectory, words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note(run, command=["python", "mine.py"])
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda self: words)
+    assert status(run)[0] == expected
 
 
 def test_this_test_would_be_stopped_otherwise(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +191,19 @@ def test_one_process_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         started.process.wait()
     assert starter.start("faq", []).exit_code is None
     starter.all()[0].process.kill()
+
+
+def test_the_log_of_the_first_part_stays_when_a_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunesmith.studio import processes
+
+    monkeypatch.setattr(processes, "command_line", lambda *words: [sys.executable, "-c", f"print('this is {words[0]}')"])
+    starter = Starter(tmp_path)
+    for words in (["first", "part"], ["second"]):
+        assert starter.start("faq", words).process.wait(timeout=60) == 0
+    lines = tail(tmp_path / "faq.log").splitlines()
+    assert [lines[0].partition("] ")[2], lines[1]] == ["tunesmith first part", "this is first"]
+    assert [lines[2].partition("] ")[2], lines[3]] == ["tunesmith second", "this is second"]
+    assert lines[0].startswith("[20")
 
 
 def test_the_tail_of_a_log_is_whole_lines_without_what_was_overwritten(tmp_path: Path) -> None:

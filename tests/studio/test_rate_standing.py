@@ -50,6 +50,19 @@ def test_votes_are_ranked_and_raters_compared(library: Library, run: RunDirector
     assert {vote.rater for vote in read_votes([run.votes_file])} == {"ana", "ben"}
 
 
+def test_a_rater_in_two_windows_counts_once(library: Library, run: RunDirectory) -> None:
+    sheet = make_sheet([run], mode="pairs", rater="ana")
+    questions = sheet.questions(contestants(library, [run]), seed=0).asked
+    for wanted in (BASE, run.name):  # both windows were opened before anything was judged
+        for question in questions:
+            sheet.save(question, "12"[question.models.index(wanted)])
+    found = standing(library, [run], sheet)
+    assert found.ranking is not None
+    assert found.ranking.num_votes == 10
+    assert (found.ranking.groups[0][0].model, found.ranking.groups[0][0].wins) == (run.name, 10)
+    assert len(read_votes([run.votes_file])) == 20
+
+
 def test_votes_on_earlier_answers_are_told_and_left_out(library: Library, run: RunDirectory, tmp_path: Path) -> None:
     sheet = make_sheet([run], mode="pairs", rater="ana")
     prefer_tuned(library, run, sheet)

@@ -49,7 +49,10 @@ def export(
     adapter: Annotated[
         bool | None, typer.Option("--adapter", help="Push the adapter alone, for PEFT. [default: the merged model]", rich_help_panel=HUB)
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="Make a new repository public. [default: private]", rich_help_panel=HUB)] = False,
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="Make a new repository public, or push to a public one. [default: private]", rich_help_panel=HUB),
+    ] = False,
     licence: Annotated[
         str | None, typer.Option(metavar="ID", help="Licence for the card, such as apache-2.0. [default: the base model's]")
     ] = None,

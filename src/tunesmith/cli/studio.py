@@ -35,7 +35,9 @@ def studio(
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A further name by which browsers call it, such as a proxy's. [default: none]", rich_help_panel=WHERE
+            metavar="NAME",
+            help="A further name by which browsers call it, such as a proxy's, which then asks for a token. [default: none]",
+            rich_help_panel=WHERE,
         ),
     ] = None,
     open: Annotated[

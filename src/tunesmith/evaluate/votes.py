@@ -116,6 +116,21 @@ def read_votes(paths: Iterable[Path], *, say: Say | None = None) -> list[Vote]:
     return [vote for path in paths for vote in _read_file(path, say or (lambda _: None))]
 
 
+def latest_votes(votes: Iterable[Vote]) -> list[Vote]:
+    """Of a person's votes on the same two answers the latest alone; all others, and votes of nobody named, as they are.
+
+    A rater in two windows is asked the same question in both.
+    """
+    kept: dict[object, Vote] = {}
+    for number, vote in enumerate(votes):
+        sides = frozenset([(vote.left, vote.left_answer), (vote.right, vote.right_answer)])
+        is_named = vote.kind == "human" and vote.rater and vote.example
+        key = (vote.rater, vote.example, sides) if is_named else number
+        kept.pop(key, None)  # so that it stands where it was given last
+        kept[key] = vote
+    return list(kept.values())
+
+
 def _read_file(path: Path, say: Say) -> list[Vote]:
     if not path.is_file():
         raise DataError(str(path), "there is no such file", expected="a file of votes", remedy="correct the path")

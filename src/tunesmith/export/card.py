@@ -18,7 +18,7 @@ from tunesmith.evaluate.markdown import escaped, render_markdown
 from tunesmith.evaluate.report import read_report
 from tunesmith.export.parity import Parity
 from tunesmith.export.subject import Subject
-from tunesmith.render.templates import ChatTemplate, TextTemplate
+from tunesmith.render.templates import TEMPLATE_NAMES, ChatTemplate, TextTemplate
 from tunesmith.runs import RunDirectory
 
 GEMMA_TERMS = "https://ai.google.dev/gemma/terms"
@@ -28,7 +28,7 @@ _SETTINGS = (
     "method", "objective", "template", "max_length", "lora", "new_tokens", "trainable_layers", "epochs", "max_steps", "examples_per_step",
     "tokens_per_step", "learning_rate", "schedule", "warmup_fraction", "optimizer", "weight_decay", "max_grad_norm", "seed", "dtype",
 )  # fmt: skip
-"""Of a run, what a card shows: nothing that is a path."""
+"""Of a run, what a card shows: nothing that is a path, but for a template's, which `_value` leaves out."""
 
 
 def model_card(subject: Subject, parity: Parity | None, *, kind: str, licence: str | None, usage: str) -> str:
@@ -81,7 +81,9 @@ def _origin(subject: Subject) -> str:
     source = f" ({escaped(subject.origin.source)})" if subject.origin.source else ""
     if subject.run is None:
         return f"{base}{source}, exported with tunesmith."
-    return f"{base}{source}, tuned with tunesmith by the method {subject.run.record()['config']['method']}."
+    method = subject.run.record()["config"]["method"]
+    four_bits = ", on this base in four bits (NF4)" if method == "qlora" else ""
+    return f"{base}{source}, tuned with tunesmith by the method {method}{four_bits}."
 
 
 def _licence(subject: Subject, licence: str | None) -> str:
@@ -89,9 +91,10 @@ def _licence(subject: Subject, licence: str | None) -> str:
     base = f"The base model's licence: {escaped(subject.origin.licence)}."
     if not _is_gemma(subject):
         return f"## Licence\n\n{own}{base}"
+    modified = "The weights were modified by fine-tuning. " if subject.run else ""
     gemma = (
         f"A model made from Gemma stays under the [Gemma Terms of Use]({GEMMA_TERMS}), which you accept by using it; its uses are bound by "
-        f"the [Prohibited Use Policy]({GEMMA_POLICY}). The weights were modified by fine-tuning. Whoever passes this model on passes these "
+        f"the [Prohibited Use Policy]({GEMMA_POLICY}). {modified}Whoever passes this model on passes these "
         "terms on with it. Gemma is provided under and subject to the Gemma Terms of Use."
     )
     return f"## Licence\n\n{own}{base} {gemma}"
@@ -133,14 +136,16 @@ def _training(run: RunDirectory) -> str:
     foreign = {"trainable_layers"} if config["method"] != "freeze" else set()
     foreign |= {"lora"} if config["method"] not in ADAPTER_METHODS else set()
     shown = [name for name in _SETTINGS if name not in foreign and config.get(name) not in (None, [], ())]
-    rows = [f"| {name} | {escaped(_value(config[name]))} |" for name in shown]
+    rows = [f"| {name} | {escaped(_value(name, config[name]))} |" for name in shown]
     versions = ", ".join(f"{name} {version}" for name, version in run.record()["versions"].items())
     length = f"{manifest['num_steps']:,} steps, {manifest['num_supervised']:,} supervised tokens"
     said = f"{length}; the weights are those of step {manifest['best_step']:,}"
     return "\n\n".join(["## Training", f"{said}. Made with {versions}.", "\n".join(["| setting | value |", "|---|---|", *rows])])
 
 
-def _value(value: Any) -> str:
+def _value(name: str, value: Any) -> str:
+    if name == "template" and value not in TEMPLATE_NAMES:
+        return "a file of its own"
     return ", ".join(f"{key} {inner}" for key, inner in value.items()) if isinstance(value, Mapping) else str(value)
 
 

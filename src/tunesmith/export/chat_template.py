@@ -30,17 +30,32 @@ def jinja_template(renderer: Renderer) -> str:
 
 
 def render_jinja(
-    renderer: Renderer, messages: Sequence[Message], asks: bool, *, fields: Mapping[str, str] | None = None, without_bos: bool = False
+    renderer: Renderer,
+    messages: Sequence[Message],
+    asks: bool,
+    *,
+    fields: Mapping[str, str] | None = None,
+    without_bos: bool = False,
+    source: str | None = None,
 ) -> str:
-    """The exported chat template applied, as text; `without_bos` takes off the BOS that llama.cpp adds by itself.
+    """A chat template applied, as text; `without_bos` takes off the BOS that llama.cpp adds by itself.
+
+    Args:
+        renderer: whose tokenizer's special tokens the template may name.
+        messages: the conversation.
+        asks: whether an answer is to follow.
+        fields: more variables of the template.
+        without_bos: see above.
+        source: the template, such as one read from an export; None takes the one that exports get.
 
     Raises:
         ConfigError: the template refuses this conversation.
     """
     turns = [{"role": message.role, "content": message.content} for message in messages]
+    template = jinja_template(renderer) if source is None else source
     try:
         text: str = renderer.tokenizer.apply_chat_template(
-            turns, chat_template=jinja_template(renderer), tokenize=False, add_generation_prompt=asks, **(fields or {})
+            turns, chat_template=template, tokenize=False, add_generation_prompt=asks, **(fields or {})
         )
     except Exception as error:  # noqa: BLE001 - Jinja templates raise what they like
         remedy = "change the messages, or train with a template that takes them"

@@ -22,8 +22,9 @@ from tunesmith.data.storing.prepared import load_data_of
 from tunesmith.errors import ConfigError
 from tunesmith.export import usage
 from tunesmith.export.card import model_card
-from tunesmith.export.chat_template import jinja_template, render_jinja
+from tunesmith.export.chat_template import jinja_template
 from tunesmith.export.gguf_file.four_bits import KINDS, quantize_file, require_tool
+from tunesmith.export.gguf_file.header import intended_header, writing_of_file
 from tunesmith.export.gguf_file.tensors import WeightType
 from tunesmith.export.gguf_file.write import read_back, write_gguf
 from tunesmith.export.hub import push_folder
@@ -189,7 +190,7 @@ class _Export:
 
     def _gguf(self, staging: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer]) -> tuple[Parity, str]:
         file, found = self._write_gguf(staging)
-        parity = self._in_llama_cpp(file, prompts, answers, _jinja_text(self.subject))
+        parity = self._in_llama_cpp(file, prompts, answers)
         return replace(parity, read_back=found), usage.gguf(file.name)
 
     def _ollama(self, staging: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer]) -> tuple[Parity, str]:
@@ -211,7 +212,7 @@ class _Export:
         template = renderer.tokenizer.chat_template if self.subject.opened.trained_on_text else jinja_template(renderer)
         licence = self.licence or (None if self.subject.origin.licence == "unknown" else self.subject.origin.licence)
         write_gguf(network, renderer, first, weight_type=weight_type, name=self.subject.name, chat_template=template, licence=licence)
-        found = read_back(first, network, weight_type)
+        found = read_back(first, network, weight_type, intended_header(renderer, template))
         if in_four_bits:
             self.tell(f"Quantising it to {wanted}.")
             quantize_file(require_tool(), first, file, wanted)
@@ -219,12 +220,18 @@ class _Export:
             found = f"before llama-quantize made {wanted} of it: {found}"
         return file, found
 
-    def _in_llama_cpp(self, file: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer], render: OllamaWriting) -> Parity:
+    def _in_llama_cpp(
+        self, file: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer], modelfile: OllamaWriting | None = None
+    ) -> Parity:
+        """By the file's own template and ends, or as a Modelfile, which has its own of both, writes prompts."""
         if not has_llama_cpp():
             return Parity(prompts=prompts.origin, num_special=prompts.num_special, runtimes=(), not_checked=(LLAMA_CPP_ABSENT,))
         self.tell("Comparing it in llama.cpp.")
         longest = max(len(answer.prompt.token_ids) for answer in answers) + self.config.parity_tokens + 1
-        runtime = LlamaCppRuntime(file, stop_ids=self.subject.opened.renderer.stop_ids, context_length=longest, render=render)
+        renderer = self.subject.opened.renderer
+        stop_ids = renderer.stop_ids if modelfile else frozenset[int]()
+        render = modelfile or writing_of_file(file, renderer)
+        runtime = LlamaCppRuntime(file, context_length=longest, render=render, stop_ids=stop_ids)
         return self._compared(prompts, answers, runtime, "q4" if self.config.gguf_type in KINDS else self.config.gguf_type)
 
     def _compared(
@@ -236,11 +243,6 @@ class _Export:
     @property
     def _device(self) -> str:
         return str(self.subject.opened.loaded.device)
-
-
-def _jinja_text(subject: Subject) -> OllamaWriting:
-    """The text that llama.cpp gets from the file's chat template; BOS, which it adds itself, taken off."""
-    return lambda prompt: render_jinja(subject.opened.renderer, prompt.messages, True, fields=prompt.fields, without_bos=True)
 
 
 def _ignore(sentence: str) -> None:

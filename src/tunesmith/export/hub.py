@@ -11,7 +11,7 @@ def push_folder(folder: Path, hub_id: str, *, public: bool, message: str) -> str
     """Create the repository where there is none, upload all files in one commit, return its address.
 
     Raises:
-        AssetError: the hub cannot be reached or refuses.
+        AssetError: the hub cannot be reached or refuses; or the repository is public, and that was not asked for.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -22,7 +22,9 @@ def push_folder(folder: Path, hub_id: str, *, public: bool, message: str) -> str
     api = HfApi()
     try:
         repository = api.create_repo(hub_id, repo_type="model", private=not public, exist_ok=True)
-        api.create_commit(hub_id, operations, commit_message=message, repo_type="model")
+        is_exposed = not public and not api.model_info(hub_id).private  # a repository that was there stays as public as it was
+        if not is_exposed:
+            api.create_commit(hub_id, operations, commit_message=message, repo_type="model")
     except Exception as error:  # it raises its own errors and those of whichever HTTP client it uses
         cause = first_line(error, otherwise="no reason given")
         raise AssetError(
@@ -31,4 +33,11 @@ def push_folder(folder: Path, hub_id: str, *, public: bool, message: str) -> str
             expected="a repository that this user may write to",
             remedy=f"check the name and the network, log in with `hf auth login`, then push {folder} again or by `hf upload`",
         ) from error
+    if is_exposed:
+        raise _is_public(folder, hub_id)
     return str(repository)
+
+
+def _is_public(folder: Path, hub_id: str) -> AssetError:
+    remedy = f"add --public if everybody may have it, or name another repository; {folder} was not uploaded"
+    return AssetError(hub_id, "this repository is there already and is public", expected="a private one", remedy=remedy)

@@ -8,7 +8,7 @@ Each loads what was exported by the runtime's own code and nothing of ours, so t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -93,10 +93,20 @@ def has_llama_cpp() -> bool:
 
 
 class LlamaCppRuntime:
-    """A GGUF file in llama.cpp, through llama-cpp-python; keys and values in float32, so that the weights alone differ."""
+    """A GGUF file in llama.cpp, through llama-cpp-python; keys and values in float32, so that the weights alone differ.
 
-    def __init__(self, file: Path, *, stop_ids: frozenset[int], context_length: int, render: Any) -> None:
-        """`render` turns a prompt into the text that the file's own template gives (llama.cpp's is Jinja, Ollama's Go)."""
+    An answer ends where llama.cpp takes a token of this file for an end of generation.
+    """
+
+    def __init__(self, file: Path, *, context_length: int, render: Any, stop_ids: frozenset[int] = frozenset()) -> None:
+        """See the class.
+
+        Args:
+            file: with tokenizer and special ids.
+            context_length: tokens.
+            render: turns a prompt into the text that the export's own template gives (llama.cpp's is Jinja, Ollama's Go).
+            stop_ids: which the export names beside the file's own, as a Modelfile does.
+        """
         import llama_cpp  # type: ignore[import-not-found,unused-ignore]
 
         self.name = f"llama.cpp (llama-cpp-python {metadata.version('llama-cpp-python')})"
@@ -104,6 +114,8 @@ class LlamaCppRuntime:
         self._model = llama_cpp.Llama(
             model_path=str(file), n_ctx=context_length, logits_all=True, type_k=0, type_v=0, n_gpu_layers=0, verbose=False
         )
+        vocabulary = self._model._model.vocab  # shown nowhere else
+        self._ends: Callable[[int], bool] = lambda token: bool(llama_cpp.llama_vocab_is_eog(vocabulary, token))
         self._adds_bos = self._model.metadata.get("tokenizer.ggml.add_bos_token") == "true"
 
     def prompt_ids(self, prompt: ParityPrompt) -> list[int]:
@@ -114,7 +126,7 @@ class LlamaCppRuntime:
         found: list[int] = []
         for token in self._model.generate(list(prompt_ids), temp=0.0, repeat_penalty=1.0):
             found.append(int(token))
-            if token in self._stop_ids or len(found) == max_new_tokens:
+            if self._ends(token) or token in self._stop_ids or len(found) == max_new_tokens:
                 break
         return found
 

@@ -13,6 +13,11 @@ print(tokenizer.decode(answer[0, ids["input_ids"].shape[1]:], skip_special_token
 _GO_ON = """ids = tokenizer("Once upon", return_tensors="pt")
 print(tokenizer.decode(model.generate(**ids, max_new_tokens=256)[0], skip_special_tokens=True))"""
 
+_FOUR_BITS = 'four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)'
+"""As `engine.quantize.loading_options` has it."""
+_NEW_ROWS = """if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:  # the tokens that were added
+    base.resize_token_embeddings(len(tokenizer))"""
+
 
 def merged(subject: Subject) -> str:
     """With transformers."""
@@ -27,14 +32,19 @@ def merged(subject: Subject) -> str:
 
 
 def adapter(subject: Subject) -> str:
-    """With PEFT, on its base."""
+    """With PEFT, on its base as it was in training: with rows for new tokens, in four bits where it was."""
     base = subject.origin.hub_id or "FOLDER_OF_THE_BASE_MODEL"
+    config = subject.run.record()["config"] if subject.run else {}
+    in_four_bits = config.get("method") == "qlora"
+    options = ', quantization_config=four_bits, device_map="auto"' if in_four_bits else ""
     lines = [
         "from peft import PeftModel",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        f"from transformers import AutoModelForCausalLM, AutoTokenizer{', BitsAndBytesConfig' if in_four_bits else ''}",
         "",
         'tokenizer = AutoTokenizer.from_pretrained("FOLDER_OR_REPOSITORY")',
-        f'base = AutoModelForCausalLM.from_pretrained("{base}", dtype="auto")',
+        *([_FOUR_BITS] if in_four_bits else []),
+        f'base = AutoModelForCausalLM.from_pretrained("{base}", dtype="auto"{options})',
+        *([_NEW_ROWS] if config.get("new_tokens") else []),
         'model = PeftModel.from_pretrained(base, "FOLDER_OR_REPOSITORY")',
         _asking(subject),
     ]

@@ -95,6 +95,10 @@ ALPACA = (
 )
 
 
+TEMPLATE_NAMES = ("auto", "chat", "qa", "alpaca")
+"""What a template is called that is no file."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextTemplate:
     """A plain-text prompt with fields; the completion and the end-of-turn token follow it."""

@@ -51,11 +51,13 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def gather(generation: Generation, record: Record) -> list[Choice]:
-    """Wait for all of it."""
+    """Wait for all of it; what was made is counted in any case, its text is for others to note."""
     choices = [Choice() for _ in generation.requests]
-    async for new in generation:
-        choices[new.prompt].add(new)
-    record.note(generation, choices)
+    try:
+        async for new in generation:
+            choices[new.prompt].add(new)
+    finally:
+        record.count(generation, choices)
     return choices
 
 
@@ -79,14 +81,15 @@ async def stream(
         yield _event(error.document())
     finally:
         generation.cancel()
-        record.note(generation, choices)
+        record.count(generation, choices)
+        record.finish_with(choices)
 
 
 async def at_once(choices: Sequence[Choice], num_prompt_tokens: int, shape: Shape, *, with_usage: bool) -> AsyncGenerator[bytes]:
     """The events of a stream whose answers are there already."""
     for index, choice in enumerate(choices):
         opening = shape.opening(index)
-        said = [*([] if opening is None else [opening]), shape.piece(index, choice.text, [], choice.finish)]
+        said = [*([] if opening is None else [opening]), shape.piece(index, choice.text, choice.logprobs, choice.finish)]
         yield b"".join(map(_event, said))
     if with_usage:
         yield _event(shape.last(usage_of(num_prompt_tokens, choices)))

@@ -109,6 +109,17 @@ def prompts_of(body: CompletionRequest) -> list[str | list[int]]:
     return list(prompt)  # type: ignore[arg-type]
 
 
+def require_few(body: Generating, num_prompts: int, config: ServeConfig) -> None:
+    """Before anything is done about the prompts.
+
+    Raises:
+        ApiError: more completions are asked for than one request may have.
+    """
+    count = num_prompts * (body.n or 1)
+    if count > config.max_choices:
+        raise invalid("n", f"{count:,} completions in one request; this server makes at most {config.max_choices}.")
+
+
 def _prompt_ids(model: ServedModel, prompt: str | list[int]) -> tuple[int, ...]:
     if isinstance(prompt, str):
         return model.renderer.text_prompt_ids(prompt)
@@ -134,8 +145,6 @@ def _asked(
     model: ServedModel, body: Generating, prompts: Sequence[Sequence[int]], sizes: Sequence[int], config: ServeConfig, logprobs: int | None
 ) -> Asked:
     count = body.n or 1
-    if len(prompts) * count > config.max_choices:
-        raise invalid("n", f"{len(prompts) * count} completions in one request; this server makes at most {config.max_choices}.")
     if body.stream_options is not None and not body.stream:
         raise invalid("stream_options", "stream_options needs stream to be true.")
     base = _decoding(body, config, logprobs)

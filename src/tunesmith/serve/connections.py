@@ -1,7 +1,8 @@
 """Connections within bounds: how many, how long their headers may take, how large they may be.
 
 uvicorn waits for the first request of a connection as long as it takes, and for the headers of the next ones; here a
-connection that owes something is closed after a while. h11 bounds the size of headers, which httptools does not.
+connection that owes something is closed after a while, and so is one that does not take what it asked for. h11 bounds
+the size of headers, which httptools does not.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ class LimitedProtocol(H11Protocol):
 
     most, patience = 1024, 15.0
     _timer: asyncio.TimerHandle | None = None
+    _stuck: asyncio.TimerHandle | None = None
+    """Runs while something waits to be taken."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # a single byte that is not taken pauses writing
         if len(self.connections) > self.most:
             self._refuse(ApiError(503, "Too many connections.", type=SERVER, code="too_many_connections", headers={"retry-after": "5"}))
         else:
@@ -53,7 +57,23 @@ class LimitedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        self._unstick()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """To close would wait until all is taken."""
+        super().pause_writing()
+        self._unstick()
+        self._stuck = self.loop.call_later(self.patience, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._unstick()
+
+    def _unstick(self) -> None:
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP; h11 knows when headers are too large."""

@@ -1,19 +1,20 @@
 """Requests under guardrails: prompts checked before generation, answers after it, and made anew where a rule wants that.
 
-Answers that a rule looks at are held until they are whole; a stream then says each in one piece. The rules' own code runs beside
-the event loop.
+Answers that a rule looks at are held until they are whole; a stream then says each in one piece. The client's own stop strings are
+applied to what the rules left, for a text cut before them could hide from them what it is. The rules' own code runs beside the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 
 from tunesmith.engine.generation.sequences import Request
 from tunesmith.serve.answering import gather
 from tunesmith.serve.asking import Asked
 from tunesmith.serve.guarding import AnswerVerdict, Firing, Guard
-from tunesmith.serve.problems import DO_NOT_RETRY, SERVER, ApiError, invalid
+from tunesmith.serve.problems import DO_NOT_RETRY, SERVER, ApiError, invalid, took_too_long
 from tunesmith.serve.schema import ChatRequest, CompletionRequest
 from tunesmith.serve.shapes import Choice
 from tunesmith.serve.state import ServerState
@@ -29,7 +30,7 @@ def require_checkable(guard: Guard | None, body: ChatRequest | CompletionRequest
     """
     if guard is None:
         return
-    if not guard.streams_live and body.logprobs not in (None, False):
+    if not guard.streams_live and body.logprobs is not None and body.logprobs is not False:
         raise invalid("logprobs", "Log-probabilities are not given where guardrails look at answers.", code="unsupported_parameter")
     if guard.checks_prompts and isinstance(body, CompletionRequest) and not _is_text(body.prompt):
         raise invalid("prompt", "Token ids are not taken where guardrails look at prompts; send text.", code="unsupported_parameter")
@@ -73,17 +74,36 @@ async def checked_choices(
         record: of the request.
 
     Raises:
-        ApiError: no try gave one that may be said.
+        ApiError: no try gave one that may be said, or not in the time that the request has.
     """
+    seconds = state.config.request_seconds
+    with state.service.holding():
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await _choices(state, guard, asked, prompts, instead, record)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise took_too_long(seconds) from None
+
+
+async def _choices(
+    state: ServerState,
+    guard: Guard,
+    asked: Asked,
+    prompts: Sequence[Sequence[Message]],
+    instead: Sequence[str | None],
+    record: Record,
+) -> list[Choice]:
     choices = [Choice() if one is None else Choice(texts=[one], finish="content_filter") for one in instead]
     left = [index for index, one in enumerate(instead) if one is None]
     for attempt in range(guard.retries + 1):
         if not left:
             break
-        made = await _make(state, asked, [_varied(asked.requests[index], guard, attempt) for index in left], record)
+        made = await _make(state, asked, [_varied(asked.requests[index], guard, attempt) for index in left], record, is_again=attempt > 0)
         judged = [await _judge(state, guard, one, prompts[index], record) for index, one in zip(left, made, strict=True)]
         for index, one, verdict in zip(left, made, judged, strict=True):
-            _take(choices[index], one, verdict)
+            _take(choices[index], one, verdict, () if guard.streams_live else asked.requests[index].config.stop)
         left = [index for index, verdict in zip(left, judged, strict=True) if verdict.is_retry]
     if not left:
         return choices
@@ -92,13 +112,14 @@ async def checked_choices(
 
 
 async def _judge(state: ServerState, guard: Guard, made: Choice, messages: Sequence[Message], record: Record) -> AnswerVerdict:
-    verdict = await asyncio.get_running_loop().run_in_executor(state.renderers, guard.check_answer, made.text, messages)
+    text = without_unfinished(made.text) if made.finish == "length" and guard.needs_whole_words else made.text
+    verdict = await asyncio.get_running_loop().run_in_executor(state.renderers, guard.check_answer, text, messages)
     _tell(state, verdict.fired, record)
     return verdict
 
 
-async def _make(state: ServerState, asked: Asked, requests: Sequence[Request], record: Record) -> list[Choice]:
-    generation = state.service.submit(asked.model, requests)
+async def _make(state: ServerState, asked: Asked, requests: Sequence[Request], record: Record, *, is_again: bool) -> list[Choice]:
+    generation = state.service.submit(asked.model, requests, is_again=is_again)
     try:
         return await gather(generation, record)
     finally:
@@ -106,27 +127,44 @@ async def _make(state: ServerState, asked: Asked, requests: Sequence[Request], r
 
 
 def _varied(request: Request, guard: Guard, attempt: int) -> Request:
-    """The first try is as asked; the same greedy answer would come again, so later ones are drawn."""
-    if not attempt:
-        return request
+    """The first try is as asked, but for stop strings; the same greedy answer would come again, so later ones are drawn."""
     config = request.config
-    changed = {"temperature": max(config.temperature, guard.retry_temperature), "seed": config.seed + attempt}
-    return Request(
-        prompt_ids=request.prompt_ids,
-        config=config.model_copy(update=changed),
-        stop_ids=request.stop_ids,
-        adapter=request.adapter,
-        parse=request.parse,
-        sample=request.sample,
-        with_text=request.with_text,
-    )
+    changed: dict[str, object] = {} if guard.streams_live else {"stop": ()}
+    if attempt:
+        changed |= {"temperature": max(config.temperature, guard.retry_temperature), "seed": config.seed + attempt}
+    return dataclasses.replace(request, config=config.model_copy(update=changed))
 
 
-def _take(choice: Choice, made: Choice, verdict: AnswerVerdict) -> None:
-    """Tokens of all tries count; the text is what the rules say."""
+def _take(choice: Choice, made: Choice, verdict: AnswerVerdict, stop: Sequence[str]) -> None:
+    """Tokens of all tries count; the text is what the rules say, up to a stop string unless it is a stock answer."""
     choice.num_tokens += made.num_tokens
-    choice.texts = [verdict.text]
-    choice.finish = verdict.finish or made.finish
+    choice.logprobs = made.logprobs
+    choice.texts, choice.finish = [verdict.text], verdict.finish or made.finish
+    places = [place for one in stop if (place := verdict.text.find(one)) >= 0]
+    if places and verdict.finish != "content_filter":
+        choice.texts, choice.finish = [verdict.text[: min(places)]], "stop"
+
+
+def without_unfinished(text: str) -> str:
+    """Without the last word, or the last number with all its groups of digits.
+
+    >>> without_unfinished("Write to ann@fi"), without_unfinished("Call +41 79 123")
+    ('Write to', 'Call')
+    """
+    kept, last = _last_word(text)
+    while _has_digit(last) and _has_digit(_last_word(kept)[1]):
+        kept, last = _last_word(kept)
+    return kept
+
+
+def _last_word(text: str) -> tuple[str, str]:
+    """What is before it, and itself."""
+    parts = text.rsplit(maxsplit=1)
+    return (parts[0], parts[1]) if len(parts) > 1 else ("", text)
+
+
+def _has_digit(word: str) -> bool:
+    return any(character.isdigit() for character in word)
 
 
 def _tell(state: ServerState, fired: Sequence[Firing], record: Record) -> None:

@@ -83,6 +83,11 @@ class Guard(Protocol):
         ...
 
     @property
+    def needs_whole_words(self) -> bool:
+        """Some rule cannot tell by half a word or number what it would be: one that an answer's length cut off is not said."""
+        ...
+
+    @property
     def checks_prompts(self) -> bool:
         """Some rule looks at prompts."""
         ...

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tunesmith.serve.answering import EventStream, at_once, gather, stream, while_connected
 from tunesmith.serve.answers import ChatCompletion, ErrorDocument, ModelCard, ModelList, Status, TextCompletion
-from tunesmith.serve.asking import Asked, ask_chat, ask_completion, conversation, prompts_of
+from tunesmith.serve.asking import Asked, ask_chat, ask_completion, conversation, prompts_of, require_few
 from tunesmith.serve.guarded import checked_choices, checked_prompt, require_checkable
 from tunesmith.serve.guarding import Guard
 from tunesmith.serve.guards import guard_of_chat
@@ -62,6 +62,7 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation."""
     state, record = state_of(request), record_of(request.scope)
     model = state.model(body.model)
+    require_few(body, 1, state.config)
     guard = await _rendered(state, lambda: guard_of_chat(state.guards, model.name, body))
     require_checkable(guard, body)
     messages, instead = conversation(body), None
@@ -81,6 +82,7 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue texts as they stand."""
     state, record = state_of(request), record_of(request.scope)
     model = state.model(body.model)
+    require_few(body, len(prompts_of(body)), state.config)
     guard = state.guards.get(model.name)
     require_checkable(guard, body)
     prompts, instead = await _checked_texts(state, guard, body, record)

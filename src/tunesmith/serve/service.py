@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from tunesmith.engine.generation.decoder import Decoder
@@ -55,6 +56,9 @@ class GenerationService:
         self.most_in_flight = batch_size + queue_size
         self.is_draining = False
         """Nothing new is accepted."""
+        self._is_cut = False
+        """Nor is anything generated anew."""
+        self._num_held = 0
         self._batch_size = batch_size
         self._request_seconds = request_seconds
         self._on_step = on_step
@@ -75,19 +79,33 @@ class GenerationService:
         for thread in self._threads.values():
             await thread.ready
 
-    def submit(self, model: ServedModel, requests: Sequence[Request]) -> Generation:
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Draining waits for whoever is within: it may look at what was generated, and have it generated anew."""
+        self._num_held += 1
+        try:
+            yield
+        finally:
+            self._num_held -= 1
+
+    def submit(self, model: ServedModel, requests: Sequence[Request], *, is_again: bool = False) -> Generation:
         """Queue sequences that belong together: all of them are accepted, or none.
+
+        Args:
+            model: to generate with.
+            requests: the sequences.
+            is_again: they were accepted before and are generated anew: neither a full queue nor draining refuses them.
 
         Raises:
             ApiError: the queue is full (with the seconds after which there should be room), the service stops or has failed.
         """
-        if self.is_draining:
+        if self._is_cut or (self.is_draining and not is_again):
             raise shutting_down()
         thread = self._thread(model)
         if thread.failure is not None:
             raise failed()
         missing = thread.num_in_flight + len(requests) - self.most_in_flight
-        if missing > 0:
+        if missing > 0 and not is_again:
             raise too_busy(_seconds_until_free(thread, missing, asyncio.get_running_loop().time()))
         generation = thread.submit(requests)
         generation.limit(self._request_seconds)
@@ -128,13 +146,13 @@ class GenerationService:
         self.is_draining = True
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        while self.num_in_flight and loop.time() < end:
+        while (self.num_in_flight or self._num_held) and loop.time() < end:
             await asyncio.sleep(POLL_SECONDS)
-        return not self.num_in_flight
+        return not (self.num_in_flight or self._num_held)
 
     def cut(self) -> None:
         """Fail whatever still runs."""
-        self.is_draining = True
+        self.is_draining = self._is_cut = True
         self._fail_all(shutting_down())
 
     async def stop(self) -> None:

@@ -58,9 +58,9 @@ class Record:
     answers: list[str] | None = None
     logs_prompts: bool = False
 
-    def note(self, generation: Generation, choices: Sequence[Choice]) -> None:
-        """Keep what a generation came to."""
-        self.finish_with(choices)
+    def count(self, generation: Generation, choices: Sequence[Choice]) -> None:
+        """Add what a generation came to, in numbers alone: of its text, rules may have something to say first."""
+        self.completion_tokens += sum(choice.num_tokens for choice in choices)
         if generation.first_token is None or generation.last_token is None:
             return
         self.first_token_seconds = generation.first_token - generation.submitted

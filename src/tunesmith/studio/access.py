@@ -2,6 +2,7 @@
 
     app = Guard(app, Access.on("127.0.0.1"))            # this machine only: no token
     app = Guard(app, access := Access.on("0.0.0.0"))    # access.token is exchanged at /login?token=... for a cookie
+    Access.on("127.0.0.1", allowed=["studio.example"])  # a proxy brings others to this machine: a token as well
 
 - *Host*: one that the studio answers to, so that a name which somebody points at this machine (DNS rebinding) opens nothing.
 - *Origin* and *Sec-Fetch-Site*: a page of another site may lead here by a link and do nothing else; our own pages alone open a websocket.
@@ -58,11 +59,12 @@ class Access:
 
     @classmethod
     def on(cls, host: str, *, allowed: Iterable[str] = (), cookie: str = "tunesmith-studio") -> Access:
-        """Of a server bound to `host`; `allowed` are further names by which browsers may call it."""
-        names = LOOPBACK_NAMES | {name.lower() for name in allowed}
+        """Of a server bound to `host`; `allowed` are further names by which browsers may call it, through a proxy if not this machine's."""
+        further = {name.lower() for name in allowed}
+        names = LOOPBACK_NAMES | further
         if not is_loopback(host):
             names |= {"*", host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-        token = None if is_loopback(host) else secrets.token_urlsafe(32)
+        token = None if all(map(is_loopback, (host, *further))) else secrets.token_urlsafe(32)
         return cls(hosts=names, token=token, session=secrets.token_urlsafe(32), cookie=cookie)
 
     def answers_to(self, host: str) -> bool:

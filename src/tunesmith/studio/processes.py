@@ -6,25 +6,28 @@
     >>> stop(run_dir)      # as Ctrl-C does: the step is finished and saved
 
 `process.json` (see `tunesmith.runs`) names a process by its number *and* the time it began, so that a number the system has given to
-somebody else since is never signalled. Processes are started from lists of words, never through a shell, and in a session of their own,
-so that they outlive the studio.
+somebody else since is never signalled; and the run, so that a copy of a directory stops nobody. Processes are started from lists of words,
+never through a shell, and in a session of their own, so that they outlive the studio.
 """
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from tunesmith.errors import RunError
 from tunesmith.runs import RunDirectory
-from tunesmith.studio.readable import Unreadable, number, read_object, text, whole
+from tunesmith.studio.readable import Unreadable, find, items, number, read_object, text, whole
 
 SAME_START_SECONDS = 2.0
 """Two readings of when a process began may differ by a clock's correction; a number is not given again that quickly."""
@@ -44,7 +47,7 @@ class ProcessNote:
     message: str | None
     """Why it failed."""
     is_alive: bool
-    """The process is there, on this machine."""
+    """The process is there, on this machine, and is at this run."""
 
     @property
     def is_elsewhere(self) -> bool:
@@ -62,7 +65,9 @@ def look_at(run: RunDirectory) -> ProcessNote | None:
     if pid is None or pid <= 0 or started is None or host is None:
         return None
     outcome = text(note, "outcome") or "running"
-    alive = outcome == "running" and host == socket.gethostname() and _process(pid, started) is not None
+    is_here = outcome == "running" and host == socket.gethostname() and find(note, "run") == str(run.path.resolve())
+    process = _process(pid, started) if is_here else None
+    alive = process is not None and _may_train(process, items(note, "command"))
     return ProcessNote(pid=pid, started=started, host=host, outcome=outcome, message=text(note, "message"), is_alive=alive)
 
 
@@ -74,6 +79,15 @@ def _process(pid: int, started: float) -> psutil.Process | None:
         return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, OverflowError):
         return None
+
+
+def _may_train(process: psutil.Process, command: list[Any]) -> bool:
+    """Whether it is `tunesmith` or `python -m tunesmith.cli`, or the note's own command, as of a script or notebook that trains."""
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(Path(word).name.partition(".")[0] == "tunesmith" for word in words) or words == command
 
 
 def stop(run: RunDirectory) -> None:
@@ -133,7 +147,7 @@ class Starter:
         self._started: dict[str, Started] = {}
 
     def start(self, name: str, words: Sequence[str | Path]) -> Started:
-        """Start `tunesmith WORDS` with its output in a log file.
+        """Start `tunesmith WORDS` with its output at the end of a log file: a run that is resumed has one for all its parts.
 
         Raises:
             RunError: a process that was started for this run is still at it.
@@ -143,7 +157,9 @@ class Starter:
             raise RunError(name, "it was started and is running", expected="one process at a time", remedy="wait for it, or stop it")
         self.logs_dir.mkdir(parents=True, exist_ok=True)
         log = self.logs_dir / f"{name}.log"
-        with log.open("wb") as output:
+        with log.open("ab") as output:
+            output.write(_heading(words))
+            output.flush()
             process = subprocess.Popen(  # noqa: S603 - a list of words, no shell
                 command_line(*words), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -158,6 +174,12 @@ class Starter:
     def all(self) -> list[Started]:
         """In the order of starting."""
         return list(self._started.values())
+
+
+def _heading(words: Sequence[str | Path]) -> bytes:
+    """When, and what: the line before a command's output."""
+    typed = shlex.join(["tunesmith", *map(str, words)])
+    return f"[{time.strftime('%Y-%m-%dT%H:%M:%S%z')}] {typed}\n".encode("utf-8", "replace")
 
 
 def tail(log: Path) -> str:

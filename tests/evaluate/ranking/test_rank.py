@@ -11,7 +11,7 @@ from tunesmith.errors import DataError
 from tunesmith.evaluate.ranking import lines
 from tunesmith.evaluate.ranking.page import render_ranking
 from tunesmith.evaluate.ranking.rank import rank_votes
-from tunesmith.evaluate.votes import Vote
+from tunesmith.evaluate.votes import Vote, latest_votes
 
 QUICK = RankConfig(num_resamples=100)
 
@@ -50,6 +50,25 @@ def test_what_cannot_be_told_is_said() -> None:
     assert not ranking.leads[0].is_sure
     assert lines.lead_sentence(ranking.leads[0]).startswith("cannot tell a from b: ")
     assert any("21 examples only" in note for note in ranking.notes)
+
+
+def test_a_persons_latest_vote_on_the_same_two_answers_counts() -> None:
+    keys = {"left_answer": "aa", "right_answer": "bb"}
+    first = Vote(left="a", right="b", winner="left", rater="ana", example="e1", left_answer="aa", right_answer="bb")
+    turned = dataclasses.replace(first, left="b", right="a", winner="left", left_answer="bb", right_answer="aa")
+    others = [
+        dataclasses.replace(first, rater="bo"),
+        dataclasses.replace(first, example="e2"),
+        dataclasses.replace(first, left_answer="cc"),
+        dataclasses.replace(first, kind="judge"),
+        dataclasses.replace(first, kind="judge"),
+        *[Vote(left="a", right="b", winner="left", example="e1", **keys)] * 2,
+    ]
+    assert latest_votes([first, *others, turned]) == [*others, turned]
+    ranking = rank_votes([first, *others, turned], QUICK)
+    assert ranking.num_votes == 8
+    assert {one.model: one.wins for one in ranking.groups[0]} == {"a": 7, "b": 1}
+    assert ranking.notes[0].startswith("1 vote left out: the same person voted again")
 
 
 def test_few_votes_have_no_interval() -> None:

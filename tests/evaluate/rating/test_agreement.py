@@ -97,6 +97,7 @@ def test_the_summary_of_scores() -> None:
 def test_the_summary_of_votes() -> None:
     summary = summarise([*verdicts("ana", "abtab" * 5), *verdicts("bo", "abtbb" * 5)], [], QUICK)
     assert summary.num_votes == 50
+    assert summarise([*verdicts("ana", "abtab" * 5)] * 2, [], QUICK).num_votes == 25  # asked in two windows
     text = "\n".join(summary_lines(summary))
     assert "of 50 votes" in text
     assert "agreement of 2 raters on 25 pairs judged by two or more: Cohen's kappa" in text

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tunesmith.errors import ConfigError
-from tunesmith.serve.guardrails.json_schema import TOO_MUCH, Checker, JsonSchemaRule
+from tunesmith.serve.guardrails import json_schema
+from tunesmith.serve.guardrails.json_schema import TOO_MUCH, UNUSABLE, Checker, JsonSchemaRule
 
 CITY = {
     "type": "object",
@@ -62,6 +63,8 @@ def deep(levels: int) -> dict[str, Any]:
         ({"$ref": "file:///etc/passwd"}, "refers to what is not in it"),
         ({"$ref": "#/$defs/nothing"}, "refers to what is not in it"),
         ({"$ref": "#"}, "too long"),
+        ({"multipleOf": float("nan")}, "cannot be checked"),
+        ({"$ref": "#/foo", "foo": {"minimum": "x"}}, "cannot be checked"),
         ({"patternProperties": {"(a+)+$": {}}}, "patternProperties"),
         ({"pattern": "("}, "no regular expression"),
         (deep(40), "too large"),
@@ -72,6 +75,20 @@ def test_hostile_schemas_are_refused(schema: Any, found: str) -> None:
     with pytest.raises(ConfigError, match=found) as caught:
         checker(schema)
     assert "response_format" in str(caught.value)
+
+
+def test_what_no_trial_meets_is_a_problem_of_the_answer() -> None:
+    assert UNUSABLE in (checker({"properties": {"a": {"multipleOf": float("nan")}}}).problem('{"a": 1}') or "")
+
+
+def test_reading_and_checking_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = checker(CITY)
+    monkeypatch.setattr(json_schema, "CHECK_SECONDS", -1.0)
+    assert made.problem('{"city": "Bern"}') == TOO_MUCH
+    with pytest.raises(ConfigError, match="too long"):
+        checker({})
+    with pytest.raises(ConfigError, match="too long"):
+        json_schema._require_answerable(lambda _: None, "x")
 
 
 def test_schemas_that_explode_stop() -> None:

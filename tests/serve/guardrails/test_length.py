@@ -33,7 +33,8 @@ def test_never_longer_and_always_a_beginning(text: str, limit: int) -> None:
 
 def test_prompts_are_refused_by_characters_and_by_tokens() -> None:
     rule = LengthRule(LengthSettings(max_prompt_characters=10, max_prompt_tokens=2), lambda text: len(text.split()))
-    assert rule.check_prompt(messages(("s", "A long system message."), ("u", "0123456789"))).goes_on
+    assert rule.check_prompt(messages(("s", "s"), ("u", "012345678"))).goes_on
+    assert "12 characters" in (rule.check_prompt(messages(("s", "0123456789"), ("u", "Hi"))).refusal or "")
     assert "11 characters" in (rule.check_prompt(messages(("u", "01234567890"))).refusal or "")
     refused = rule.check_prompt(messages(("u", "a b c")))
     assert "3 tokens" in (refused.refusal or "")

@@ -115,5 +115,14 @@ def test_without_the_sentence_model_words_are_compared_and_it_is_said(monkeypatc
         Trained.learn(TRAIN, model="some-model")
 
 
+def test_neither_end_of_a_long_prompt_hides_the_other() -> None:
+    trained = Trained.learn(TRAIN, model="words")
+    usual = "When should I water the roses in my garden? " * 100
+    odd = "Parliament elections inflation budget senate. " * 100
+    near, behind, before = trained.nearest([usual, usual + odd, odd + usual])
+    assert near.answered > 0.5
+    assert max(behind.answered, before.answered) < 0.1
+
+
 def test_texts_without_a_word_are_near_nothing() -> None:
     assert Trained.learn(TRAIN, model="words").nearest(["?!", ""])[0].answered == 0.0

@@ -40,6 +40,7 @@ def test_ten_pairs_by_keyboard(page: Any, running: Running, workspace: Workspace
     for number in range(1, 10):
         wait_for_number(page, number, 10)
         assert BASE not in page.locator(".ts-main").inner_text()
+        assert page.get_by_role("button", name="Show, with the models' names").count() == 0  # its counts would tell
         page.keyboard.press({"1": "a", "2": "b"}[side_of_tuned(page)] if number % 2 else side_of_tuned(page))
     wait_for_number(page, 10, 10)
     page.keyboard.press("u")  # the ninth was a slip: it becomes a tie

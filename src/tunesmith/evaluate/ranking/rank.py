@@ -21,7 +21,8 @@ from tunesmith.evaluate.ranking import ratings
 from tunesmith.evaluate.ranking.tally import Tally, count_votes
 from tunesmith.evaluate.ranking.win_rates import Duel, duel
 from tunesmith.evaluate.statistics import SMALLEST_BOOTSTRAP, Floats, Interval
-from tunesmith.evaluate.votes import Vote
+from tunesmith.evaluate.votes import Vote, latest_votes
+from tunesmith.evaluate.wording import counted
 
 _MANY_EXAMPLES = 30
 
@@ -96,15 +97,16 @@ def rank_votes(votes: Sequence[Vote], config: RankConfig, *, notes: Sequence[str
     """Rank the models that the votes are on.
 
     Args:
-        votes: in the order in which they were given.
+        votes: in the order in which they were given; a person's earlier ones on the same two answers are left out (`latest_votes`).
         config: confidence, resamples, seed.
         notes: what else is to be known of the votes; said first.
 
     Raises:
         DataError: there are no votes.
     """
+    given, votes = len(votes), latest_votes(votes)
     whole = count_votes(votes)
-    groups, leads, all_notes = [], [], [*notes, *_notes(votes, whole)]
+    groups, leads, all_notes = [], [], [*notes, *_replaced_notes(given - len(votes)), *_notes(votes, whole)]
     for members in whole.groups():
         names = {whole.models[i] for i in members}
         tally = count_votes([vote for vote in votes if vote.left in names])
@@ -180,6 +182,11 @@ def _duels(votes: Sequence[Vote], places: Mapping[str, int], config: RankConfig)
     for first, second in sorted(met, key=lambda pair: (places[pair[0]], places[pair[1]])):
         keywords = {"confidence": config.confidence, "num_resamples": config.num_resamples, "seed": config.seed}
         yield duel(first, second, met[first, second], **keywords)  # type: ignore[arg-type]
+
+
+def _replaced_notes(number: int) -> Iterator[str]:
+    if number:
+        yield f"{counted(number, 'vote')} left out: the same person voted again on the same two answers, and the latest vote counts"
 
 
 def _notes(votes: Sequence[Vote], tally: Tally) -> Iterator[str]:

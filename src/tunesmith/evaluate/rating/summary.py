@@ -19,7 +19,7 @@ from tunesmith.evaluate.ranking.win_rates import Duel
 from tunesmith.evaluate.rating.agreement import Agreement, agreement, rating_table, vote_table
 from tunesmith.evaluate.rating.ratings import Rating
 from tunesmith.evaluate.statistics import Floats, Interval
-from tunesmith.evaluate.votes import Vote
+from tunesmith.evaluate.votes import Vote, latest_votes
 from tunesmith.evaluate.wording import bracketed, counted, p_text, signed
 
 
@@ -67,8 +67,8 @@ class RatingSummary:
 
 
 def summarise(votes: Sequence[Vote], ratings: Sequence[Rating], config: RankConfig) -> RatingSummary:
-    """Sum up people's votes and scores; votes of judges and metrics are not counted."""
-    human = [vote for vote in votes if vote.kind == "human"]
+    """Sum up people's votes and scores; votes of judges and metrics are not counted, nor what a rater took back by voting again."""
+    human = latest_votes(vote for vote in votes if vote.kind == "human")
     keywords = {"confidence": config.confidence, "num_resamples": config.num_resamples, "seed": config.seed}
     by_model = _mean_scores(ratings)
     return RatingSummary(

@@ -1,7 +1,7 @@
-"""A network and its tokenizer -> one GGUF file, and the file read back, tensor for tensor.
+"""A network and its tokenizer -> one GGUF file, and the file read back, header and tensor for tensor.
 
 >>> write_gguf(network, renderer, Path("faq-f16.gguf"), weight_type="f16", name="faq", chat_template=jinja)
->>> read_back(Path("faq-f16.gguf"), network, "f16")
+>>> read_back(Path("faq-f16.gguf"), network, "f16", intended_header(renderer, jinja))
 '272 tensors read back, all equal to the merged weights to the bit'
 """
 
@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from tunesmith.errors import AssetError
 from tunesmith.export.gguf_file.architectures import add_hyperparameters, architecture_of
+from tunesmith.export.gguf_file.header import Header, require_header
 from tunesmith.export.gguf_file.tensors import BLOCK, FILE_TYPES, NamedTensor, WeightType, gguf_tensors
 from tunesmith.export.gguf_file.vocabulary import add_vocabulary, read_vocabulary
 from tunesmith.render.renderer import Renderer
@@ -82,15 +83,17 @@ def stored(tensor: NamedTensor) -> NDArray[Any]:
     return data
 
 
-def read_back(file: Path, network: PreTrainedModel, weight_type: WeightType) -> str:
-    """Read the file as any program would and compare every tensor with the network's weights.
+def read_back(file: Path, network: PreTrainedModel, weight_type: WeightType, header: Header) -> str:
+    """Read the file as any program would; compare its header with what was meant and every tensor with the network's weights.
 
     Returns:
         What was found, in a sentence.
 
     Raises:
+        ParityError: the header says something else.
         AssetError: a tensor is missing, or another one than was to be written.
     """
+    require_header(file, header)
     written = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
     rounded = 0
     expected_names = set()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tunesmith.config import ExportConfig
 from tunesmith.errors import ConfigError
 from tunesmith.export.chat_template import render_jinja
+from tunesmith.export.gguf_file.architectures import architecture_of, context_length
 from tunesmith.export.ollama.modelfile import MOST_CONTEXT, modelfile
 from tunesmith.export.ollama.template import PLAIN, OllamaTemplate, ollama_template
 from tunesmith.export.prompts import ParityPrompt
@@ -53,7 +54,7 @@ def plan_ollama(subject: Subject, config: ExportConfig) -> OllamaPlan:
     """Find the template, the stop strings and the context.
 
     Raises:
-        ConfigError: the template cannot be written in Go.
+        ConfigError: the template cannot be written in Go, or more context is asked for than the file has.
     """
     renderer = subject.opened.renderer
     bos = str(renderer.tokenizer.bos_token) if renderer.bos_id is not None else None
@@ -62,8 +63,18 @@ def plan_ollama(subject: Subject, config: ExportConfig) -> OllamaPlan:
         template=template,
         stops=tuple(renderer.decode([one]) for one in sorted(renderer.stop_ids)),
         temperature=config.temperature,
-        num_ctx=config.num_ctx or min(subject.opened.loaded.context_length, MOST_CONTEXT),
+        num_ctx=_context(subject, config),
     )
+
+
+def _context(subject: Subject, config: ExportConfig) -> int:
+    """No more than the GGUF file says, beyond which llama.cpp may compute something else."""
+    network = subject.opened.hugging_face_network.config
+    most = min(subject.opened.loaded.context_length, context_length(network, architecture_of(network)))
+    if config.num_ctx is not None and config.num_ctx > most:
+        remedy = "lower --num-ctx, or leave it out"
+        raise ConfigError("--num-ctx", f"{config.num_ctx:,} tokens", expected=f"at most the file's {most:,}", remedy=remedy)
+    return config.num_ctx or min(most, MOST_CONTEXT)
 
 
 def _other_tokens(prompt: ParityPrompt) -> ConfigError:

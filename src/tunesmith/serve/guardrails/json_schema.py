@@ -29,6 +29,8 @@ DEEPEST_SCHEMA, MOST_VALUES, MOST_STEPS = 32, 5_000, 100_000
 """Levels of a schema, its values, and keywords that are looked at for one answer."""
 PATTERN_SECONDS = 0.5
 """For all patterns on one answer."""
+CHECK_SECONDS = 2.0
+"""To read a schema's patterns, and for all that is checked of one answer."""
 
 
 class JsonSchemaSettings(Settings):
@@ -75,6 +77,8 @@ class Checker:
             where = "/".join(map(str, error.absolute_path)) or "the whole"
             found = f"no JSON Schema ({where}: {error.message[:200]})"
             raise ConfigError(place, found, expected="JSON Schema 2020-12", remedy="correct it") from None
+        except Exception as error:  # the library takes more for a schema than it can read
+            raise _unusable(place, f"{UNUSABLE} ({type(error).__name__})") from error
         self._schema = schema
         _require_answerable(self.problem, place)
 
@@ -88,6 +92,8 @@ class Checker:
             return self._first_error(value)
         except (_TooMuch, TimeoutError, RecursionError, OverflowError):
             return TOO_MUCH
+        except Exception as error:  # noqa: BLE001 - keywords that contradict what the library expects of them, e.g. behind a `$ref`
+            return f"{UNUSABLE} ({type(error).__name__})"
 
     def _first_error(self, value: Any) -> str | None:
         from jsonschema.exceptions import best_match
@@ -107,15 +113,22 @@ class Checker:
 
 TOO_MUCH = "the schema takes too long to check"
 UNRESOLVED = "the schema refers to what is not in it:"
+UNUSABLE = "the schema cannot be checked"
 
 
 def _require_answerable(problem: Any, place: str) -> None:
+    end = time.monotonic() + CHECK_SECONDS
     for trial in ("null", "{}", "[]", '""', "0"):
         found = problem(trial)
-        if found is not None and found.startswith((TOO_MUCH, UNRESOLVED)):
-            raise ConfigError(
-                place, found, expected="a schema without circles and without references to other documents", remedy="correct it"
-            )
+        if found is not None and found.startswith((TOO_MUCH, UNRESOLVED, UNUSABLE)):
+            raise _unusable(place, found)
+        if time.monotonic() > end:
+            raise _unusable(place, TOO_MUCH)
+
+
+def _unusable(place: str, found: str) -> ConfigError:
+    expected = "a schema without circles and without references to other documents, whose keywords have values of their kinds"
+    return ConfigError(place, found, expected=expected, remedy="correct it")
 
 
 def _no_constant(name: str) -> Any:
@@ -124,10 +137,13 @@ def _no_constant(name: str) -> Any:
 
 def _require_tame(schema: Any, place: str) -> None:
     """Small enough, every pattern tried, and no pattern where it could not be limited."""
+    end = time.monotonic() + CHECK_SECONDS
     for number, (depth, key, value) in enumerate(_walk(schema, 0)):
         if depth > DEEPEST_SCHEMA or number > MOST_VALUES:
             expected = f"at most {DEEPEST_SCHEMA} levels and {MOST_VALUES:,} values"
             raise ConfigError(place, "a schema that is too large", expected=expected, remedy="make it smaller")
+        if time.monotonic() > end:
+            raise _unusable(place, TOO_MUCH)
         if key == "patternProperties":
             raise ConfigError(place, "patternProperties in the schema", expected="properties by name", remedy="use properties")
         if key == "pattern" and isinstance(value, str):
@@ -146,23 +162,24 @@ def _walk(value: Any, depth: int) -> Iterator[tuple[int, str | None, Any]]:
 
 
 def _validator_class() -> Any:
-    """A validator for one answer: it counts its steps and limits the time of patterns."""
+    """A validator for one answer: it counts its steps and limits their time, and that of patterns."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
-    steps, end = 0, time.monotonic() + PATTERN_SECONDS
+    start = time.monotonic()
+    steps, end = 0, start + CHECK_SECONDS
 
     def counting(keyword: Callable[..., Any]) -> Callable[..., Any]:
         def look(*arguments: Any) -> Any:
             nonlocal steps
             steps += 1
-            if steps > MOST_STEPS:
+            if steps > MOST_STEPS or time.monotonic() > end:
                 raise _TooMuch
             return keyword(*arguments)
 
         return look
 
-    keywords = dict(Draft202012Validator.VALIDATORS) | {"pattern": partial(_pattern, end=end)}
+    keywords = dict(Draft202012Validator.VALIDATORS) | {"pattern": partial(_pattern, end=start + PATTERN_SECONDS)}
     return extend(Draft202012Validator, {name: counting(keyword) for name, keyword in keywords.items()})  # type: ignore[no-untyped-call]
 
 

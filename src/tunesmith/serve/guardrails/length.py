@@ -25,7 +25,7 @@ class LengthSettings(Settings):
     """How long prompts and answers may be."""
 
     max_prompt_characters: int | None = Field(default=None, ge=1)
-    """Of all messages but the system's; None: any number."""
+    """Of all messages, the system's and developer's too; None: any number."""
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """The same in tokens of the model, without its template's own."""
     max_answer_characters: int | None = Field(default=None, ge=1)
@@ -73,7 +73,7 @@ class LengthRule:
 
     def check_prompt(self, messages: Sequence[Message]) -> PromptVerdict:
         """Refuse what is too long."""
-        texts = [message.content for message in messages if message.role != "system"]
+        texts = [message.content for message in messages]
         characters, most = sum(map(len, texts)), self._settings.max_prompt_characters
         if most is not None and characters > most:
             return _refused(messages, characters, most, "characters")

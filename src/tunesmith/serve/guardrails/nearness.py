@@ -29,6 +29,7 @@ WORDS, AUTO = "words", "auto"
 MOST_COMPARED = 20_000
 """Training examples; of more, evenly spaced ones are compared."""
 MOST_CHARACTERS = 2_000
+"""Of a text at once; of a longer prompt this much of its beginning and of its end are looked at."""
 
 
 class Nearness(NamedTuple):
@@ -116,10 +117,12 @@ class Trained:
         return cls(vectors=vectors, is_redirected=redirected, others=others)
 
     def nearest(self, prompts: Sequence[str]) -> list[Nearness]:
-        """For each prompt."""
+        """For each prompt; of a long one as its beginning or its end is, whichever is further from what is answered."""
         if not len(self.is_redirected):
             return [Nearness(-1.0, -1.0) for _ in prompts]
-        return [Nearness(*self._nearest_of(row)) for row in product(self.vectors(prompts), self.vectors.known)]
+        ends = [prompt[-MOST_CHARACTERS:] for prompt in prompts]
+        both = [[Nearness(*self._nearest_of(row)) for row in product(self.vectors(texts), self.vectors.known)] for texts in (prompts, ends)]
+        return [min(pair) for pair in zip(*both, strict=True)]
 
     def _nearest_of(self, similarities: Any) -> tuple[float, float]:
         answered, redirected = similarities[~self.is_redirected], similarities[self.is_redirected]

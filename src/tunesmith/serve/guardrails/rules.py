@@ -123,6 +123,11 @@ class Guardrails:
         return not self.answer_rules
 
     @property
+    def needs_whole_words(self) -> bool:
+        """Answers are masked by formats, which half an address or number does not have."""
+        return any(isinstance(rule, PiiRule) for rule in self.answer_rules)
+
+    @property
     def checks_prompts(self) -> bool:
         """Some rule looks at prompts."""
         return bool(self.prompt_rules)
@@ -139,16 +144,16 @@ class Guardrails:
         return PromptVerdict(messages=verdict.messages, answer=verdict.answer, refusal=verdict.refusal, fired=tuple(fired))
 
     def check_answer(self, text: str, messages: Sequence[Message]) -> AnswerVerdict:
-        """By every rule; a stock answer is looked at by none after it."""
+        """By every rule; after a stock answer, or one that must not be said, no further one is asked."""
         fired: list[Firing] = []
         verdict = AnswerVerdict(text=text)
         finish = verdict.finish
         for rule in self.answer_rules:
-            if finish == "content_filter":
-                break
             verdict = rule.check_answer(verdict.text, messages)
             finish = verdict.finish or finish
             fired += verdict.fired
+            if finish == "content_filter" or verdict.is_retry:
+                break
         return AnswerVerdict(text=verdict.text, finish=finish, problem=verdict.problem, fired=tuple(fired))
 
 

@@ -3,7 +3,11 @@
     >>> draft = Draft.of(data, folder)                 # the folder keeps one table for each data set
     >>> draft.decide(row, "edit", prompt="Is it free?", answer="Yes.")
     >>> draft.command(Path("prepared/faq-2"))
-    ['prepare', 'faq.csv', '--out=prepared/faq-2', '--like=prepared/faq', '--review=…/review-9f2c….jsonl']
+    ['prepare', 'faq.csv', '--out=prepared/faq-2', '--like=prepared/faq', '--review=…/review-9f2c…-51d0….jsonl']
+    >>> with draft.making(new):                        # as the page does: what is decided meanwhile stays in the draft
+    ...     words = draft.freeze(new)
+    ...     await ask([*words, "--json"])
+    ...     draft.made(new)
 
 The table is what `tunesmith prepare --review` reads (`data/converting/review.py`): the sources are prepared anew, the old set is never
 changed. A version that was made so keeps its table, and the next one starts from it; otherwise its changes would be lost, as the sources
@@ -12,10 +16,13 @@ know nothing of them.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +32,7 @@ from tunesmith.data.converting.review import COLUMNS, REVIEWED
 from tunesmith.data.preparing.gather import CHANGED
 from tunesmith.data.storing.store import example_from_record
 from tunesmith.errors import DataError
-from tunesmith.files import read_json_lines, write_text
+from tunesmith.files import file_sha256, read_json_lines, write_text
 from tunesmith.studio.pages.data_reading import Row
 from tunesmith.studio.readable import Unreadable, find, items, mapping, read_object, text, whole
 from tunesmith.studio.reading import DataSummary
@@ -37,8 +44,10 @@ Line = dict[str, str]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OF_THE_SPLIT = ("like",)
 """Settings that are not taken over: the new version is like the old one."""
-DRAFT, KEPT = "review-{}.jsonl", "review-of-{}.jsonl"
-"""By fingerprint: of the data set that is edited, and of the one that was made."""
+DRAFT, KEPT = "review-{}-{}.jsonl", "review-of-{}.jsonl"
+"""By fingerprint: of the data set that is edited, with its place, as two may have the same examples; and of the one that was made."""
+FROZEN = "review-for-{}-{}.jsonl"
+"""By the names of the version that is being made and of the draft: the decisions that go into it."""
 
 
 class Draft:
@@ -46,7 +55,9 @@ class Draft:
 
     def __init__(self, data: DataSummary, folder: Path) -> None:
         self.data, self.folder = data, folder
-        self.table = folder / DRAFT.format(data.fingerprint[:16])
+        place = hashlib.sha256(os.fsencode(data.path.resolve())).hexdigest()
+        self.table = folder / DRAFT.format(data.fingerprint[:16], place[:16])
+        self.is_making = False
         self.manifest = read_object(data.path / "manifest.json")
         self._lock = threading.Lock()
         self._before = _texts_before(data.path / CHANGED)
@@ -74,7 +85,7 @@ class Draft:
 
     def sources(self) -> list[str]:
         """Paths, as the command names them; none where one is not known."""
-        found = [text(one, "path") or text(one, "name") or "" for one in items(self.manifest, "sources")]
+        found = [_path_of(one) for one in items(self.manifest, "sources")]
         return found if all(one and not one.startswith("-") for one in found) else []
 
     @property
@@ -111,22 +122,70 @@ class Draft:
                 self._lines[id_] = self._earlier[id_]
             self._save()
 
-    def command(self, new: Path) -> list[str]:
-        """The words after `tunesmith` that make the new version at `new`."""
+    def command(self, new: Path, *, review: Path | None = None) -> list[str]:
+        """The words after `tunesmith` that make the new version at `new`, of the draft's table or of another one."""
         settings = {name: value for name, value in _settings(self.manifest).items() if name not in OF_THE_SPLIT}
         options = [word for name, value in settings.items() for word in _option(name, value)]
-        return ["prepare", *self.sources(), f"--out={new}", f"--like={self.data.path}", *options, f"--review={self.table}"]
+        return ["prepare", *self.sources(), f"--out={new}", f"--like={self.data.path}", *options, f"--review={review or self.table}"]
+
+    @contextmanager
+    def making(self, new: Path) -> Iterator[None]:
+        """One version at a time is made of a draft; what was frozen for it is thrown away unless it was made.
+
+        Raises:
+            DataError: one is being made.
+        """
+        with self._lock:
+            if self.is_making:
+                raise DataError(self.data.name, "a new version is being made of it", expected="one at a time", remedy="wait for it")
+            self.is_making = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.is_making = False
+                self._frozen(new).unlink(missing_ok=True)
+
+    def freeze(self, new: Path) -> list[str]:
+        """Write down what goes into the version at `new`; returns the words after `tunesmith` that make it.
+
+        Raises:
+            DataError: a source is not the file that the data set was made of.
+        """
+        self._check_sources()
+        with self._lock:
+            _write_table(self._frozen(new), self._lines)
+        return self.command(new, review=self._frozen(new))
 
     def made(self, new: Path) -> None:
-        """The version is there: its table is kept for the next one, and nothing is left to decide here."""
+        """The version is there: its table is kept for the next one, and what was decided since it was frozen is left to be made."""
         fingerprint = text(read_object(new / "manifest.json"), "fingerprint") or ""
+        frozen = _read_table(self._frozen(new))
         with self._lock:
-            self.table.replace(self.folder / KEPT.format(fingerprint[:16]))
-            self._lines = dict(self._earlier)
+            self._frozen(new).replace(self.folder / KEPT.format(fingerprint[:16]))
+            self._lines = {**self._earlier, **{id_: line for id_, line in self._lines.items() if line != frozen.get(id_)}}
+            self._save()
+
+    def _frozen(self, new: Path) -> Path:
+        return self.folder / FROZEN.format(new.name, self.table.stem.removeprefix("review-"))
+
+    def _check_sources(self) -> None:
+        """A relative path is looked up from here, where another file of the name may lie; one that is missing the command misses itself."""
+        for one in items(self.manifest, "sources"):
+            path, sha256 = Path(_path_of(one)), text(one, "sha256")
+            if sha256 and path.is_file() and file_sha256(path) != sha256:
+                raise DataError(
+                    str(path),
+                    "the source has changed, or is another file",
+                    expected=f"the file of which {self.data.name} was made",
+                    remedy="start the studio in the directory where it was prepared, or prepare it anew",
+                )
 
     def _save(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_text(self.table, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self._lines.values()))
+        if self.changes:
+            _write_table(self.table, self._lines)
+        else:
+            self.table.unlink(missing_ok=True)
 
     def _read_id(self, row: Row) -> str:
         """The id that the row had when it was read, before fixes and earlier edits: by it a review finds its row.
@@ -191,8 +250,17 @@ def _read_table(file: Path) -> dict[str, Line]:
     return {line["id"]: {column: str(line.get(column, "")) for column in COLUMNS} for line in found}
 
 
+def _write_table(file: Path, lines: Mapping[str, Line]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines.values()))
+
+
 def _is_torn(content: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in content)
+
+
+def _path_of(source: object) -> str:
+    return text(source, "path") or text(source, "name") or ""
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class ChangesCard:
             return
         self.command.text = shlex.join(["tunesmith", *self.draft.command(new)])
         self.problem.visible = False
-        self.button.enable()
+        self.button.set_enabled(not self.draft.is_making)
 
     async def _forget(self, id_: str) -> None:
         await to_thread(self.draft.forget, id_)
@@ -103,9 +103,11 @@ class ChangesCard:
         self.problem.visible = False
         try:
             new = check_name(self.name, self.studio.library.data_dir)
-            ui.notify("Preparing the new version")
-            await ask([*self.draft.command(new), "--json"])
-            await to_thread(self.draft.made, new)
+            with self.draft.making(new):
+                words = await to_thread(self.draft.freeze, new)
+                ui.notify("Preparing the new version")
+                await ask([*words, "--json"])
+                await to_thread(self.draft.made, new)
         except (TunesmithError, Unreadable, OSError) as error:
             reason = error.found.removeprefix("error: ") if isinstance(error, RunError) else str(error)  # of the command: its own words
             self.problem.text, self.problem.visible = reason, True

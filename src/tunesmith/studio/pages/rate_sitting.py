@@ -1,6 +1,6 @@
-"""One rater before the answers: a question, its keys, and on request a summary that names the models.
+"""One rater before the answers: a question, its keys, and after the last one, on request, a summary that names the models.
 
-Which model an answer is of never reaches the browser before the summary is asked for; the summary never says it of single answers.
+Which model an answer is of never reaches the browser; a summary that is renewed between two questions would tell it by its counts.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Sitting:
         total = len(self.session.questions)
         self.progress.text = f"{self.session.number:,} of {total:,}; {judged}" if question else f"All {total:,} were asked: {judged}"
         self.actions.visible = question is not None
+        self.open.visible = question is None
         self.place.clear()
         with self.place:
             if question is None:
@@ -190,7 +191,8 @@ class Sitting:
             with ui.element("div").classes("ts-row ts-spread"):
                 heading("Summary")
                 self.open = ui.button("Show, with the models' names", on_click=self._toggle).props("outline dense no-caps padding='xs md'")
-            muted("Of all raters so far. It says how the models fare, never which of them an answer is of.").classes("ts-small")
+            about = "Of all raters, after your last question: its counts would tell whose answer you have just judged."
+            muted(about).classes("ts-small")
             self.summary = ui.element("div").classes("ts-column")
             self.summary.visible = False
         if self.sheet.mode == "rubric":
@@ -201,6 +203,8 @@ class Sitting:
         self.timer = ui.timer(RENEW_SECONDS, self._renew, active=False)
 
     async def _toggle(self) -> None:
+        if self.session.question is not None:
+            return
         self.summary.visible = self.timer.active = not self.summary.visible
         self.open.text = "Hide" if self.summary.visible else "Show, with the models' names"
         if self.summary.visible:

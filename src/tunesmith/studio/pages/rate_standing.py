@@ -18,7 +18,7 @@ from tunesmith.evaluate.rating.agreement import agreement, vote_table
 from tunesmith.evaluate.rating.ratings import read_ratings
 from tunesmith.evaluate.rating.sheet import Mode, Sheet
 from tunesmith.evaluate.rating.summary import RatingSummary, summarise, summary_lines
-from tunesmith.evaluate.votes import Vote, read_votes
+from tunesmith.evaluate.votes import Vote, latest_votes, read_votes
 from tunesmith.evaluate.wording import counted
 from tunesmith.runs import RunDirectory
 from tunesmith.studio.readable import Unreadable
@@ -68,7 +68,7 @@ def standing(library: Library, runs: Sequence[RunDirectory], sheet: Sheet) -> St
 
 
 def _vote_standing(runs: Sequence[RunDirectory], file: Path) -> Standing:
-    given = [vote for vote in read_votes([file]) if vote.kind == "human"]
+    given = latest_votes(vote for vote in read_votes([file]) if vote.kind == "human")
     votes = part_votes(given, newest_answers([run.path for run in runs]))
     notes = _earlier(len(votes.on_earlier), "vote")
     if not votes.on_newest:
