@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import http.server
-import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Tunesmith, Workspace
+from tests.hub import Hub, running_hub
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FEW = ("--parity-examples", "2", "--parity-tokens", "6")
 
 
@@ -91,56 +86,10 @@ def test_a_mismatch_ends_with_three(tunesmith: Tunesmith, workspace: Workspace, 
     assert [path.name for path in tmp_path.glob("out*")] == ["out.failed"]
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Keeps what it is sent."""
-
-    created: dict[str, Any]
-    files: dict[str, bytes]
-    refuses = False
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.refuses:
-            self.answer({"error": "Invalid user token."}, status=401)
-        elif self.path == "/api/validate-yaml":
-            self.answer({"errors": [], "warnings": []})
-        elif self.path == "/api/repos/create":
-            type(self).created = json.loads(body)
-            self.answer({"url": f"http://{self.headers['Host']}/acme/faq", "name": "acme/faq", "id": "1"})
-        elif self.path.startswith("/api/models/acme/faq/preupload/"):
-            wanted = json.loads(body)["files"]
-            self.answer({"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in wanted]})
-        elif self.path.startswith("/api/models/acme/faq/commit/"):
-            lines = [json.loads(line) for line in body.splitlines()]
-            sent = [line["value"] for line in lines if line["key"] == "file"]
-            type(self).files = {one["path"]: base64.b64decode(one["content"]) for one in sent}
-            self.answer({"success": True, "commitOid": COMMIT, "commitUrl": f"http://{self.headers['Host']}/acme/faq/commit/{COMMIT}"})
-        else:
-            self.answer({"error": self.path}, status=404)
-
-    def do_GET(self) -> None:
-        self.answer({"id": "acme/faq", "sha": COMMIT, "siblings": [], "private": True})
-
-    def answer(self, document: dict[str, Any], status: int = 200) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def hub() -> Iterator[tuple[type[Hub], str]]:
-    handler = type("FreshHub", (Hub,), {"created": {}, "files": {}})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield handler, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with running_hub() as running:
+        yield running
 
 
 def pushed(*words: str | Path, endpoint: str, directory: Path) -> subprocess.CompletedProcess[str]:

@@ -22,7 +22,8 @@ class Hub:
         assert exist_ok  # it is there; as in the hub, `private` then changes nothing
         return f"https://huggingface.co/{hub_id}"
 
-    def model_info(self, hub_id: str) -> SimpleNamespace:
+    def repo_info(self, hub_id: str, *, repo_type: str) -> SimpleNamespace:
+        assert repo_type == "model"
         return SimpleNamespace(private=self.private)
 
     def create_commit(self, hub_id: str, operations: list[SimpleNamespace], *, commit_message: str, repo_type: str) -> None:

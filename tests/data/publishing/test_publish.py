@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import http.server
-import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from tests.hub import Hub, running_hub
 from tunesmith.config import PrepareConfig
 from tunesmith.data.prepare import prepare
 from tunesmith.data.publishing.publish import data_card
 from tunesmith.data.reading.readers import rows_from_records
 from tunesmith.data.storing.prepared import PreparedData
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -31,58 +25,10 @@ def prepared(tmp_path: Path) -> PreparedData:
     return prepare(None, tmp_path / "data", PrepareConfig(), rows=rows_from_records(records, "numbers|<b>.jsonl"))
 
 
-class Hub(http.server.BaseHTTPRequestHandler):
-    """Keeps what it is sent."""
-
-    created: dict[str, Any]
-    files: dict[str, bytes]
-    refuses = False
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.refuses:
-            self.answer({"error": "Invalid user token."}, status=401)
-        elif self.path == "/api/validate-yaml":
-            self.answer({"errors": [], "warnings": []})
-        elif self.path == "/api/repos/create":
-            type(self).created = json.loads(body)
-            self.answer({"url": f"http://{self.headers['Host']}/datasets/acme/faq", "name": "acme/faq", "id": "1"})
-        elif self.path.startswith("/api/datasets/acme/faq/preupload/"):
-            wanted = json.loads(body)["files"]
-            self.answer({"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in wanted]})
-        elif self.path.startswith("/api/datasets/acme/faq/commit/"):
-            lines = [json.loads(line) for line in body.splitlines()]
-            sent = [line["value"] for line in lines if line["key"] == "file"]
-            type(self).files = {one["path"]: base64.b64decode(one["content"]) for one in sent}
-            self.answer(
-                {"success": True, "commitOid": COMMIT, "commitUrl": f"http://{self.headers['Host']}/datasets/acme/faq/commit/{COMMIT}"}
-            )
-        else:
-            self.answer({"error": self.path}, status=404)
-
-    def do_GET(self) -> None:
-        self.answer({"id": "acme/faq", "sha": COMMIT, "siblings": [], "private": True})
-
-    def answer(self, document: dict[str, Any], status: int = 200) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def hub() -> Iterator[tuple[type[Hub], str]]:
-    handler = type("FreshHub", (Hub,), {"created": {}, "files": {}})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield handler, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with running_hub() as running:
+        yield running
 
 
 def tunesmith(*arguments: str, endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -115,6 +61,18 @@ def test_a_hub_that_refuses(prepared: PreparedData, hub: tuple[type[Hub], str], 
     assert "error: acme/faq: the hub did not take it" in done.stderr
     assert "Traceback" not in done.stderr
     assert server.files == {}
+
+
+def test_nothing_goes_to_a_public_repository_unasked(prepared: PreparedData, hub: tuple[type[Hub], str], tmp_path: Path) -> None:
+    server, endpoint = hub
+    server.is_private = False
+    arguments = ("publish", str(prepared.directory), "--to", "hub", "--repo", "acme/faq")
+    done = tunesmith(*arguments, endpoint=endpoint, home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "this repository is there already and is public" in done.stderr
+    assert server.files == {}
+    assert tunesmith(*arguments, "--public", endpoint=endpoint, home=tmp_path / "home").returncode == 0
+    assert "train.jsonl" in server.files
 
 
 @pytest.mark.parametrize(

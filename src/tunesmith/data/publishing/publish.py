@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
+from tunesmith.data.publishing.hub import commit_to_hub
 from tunesmith.data.storing.prepared import SPLIT_NAMES, PreparedData
-from tunesmith.errors import AssetError, first_line
 
 SIZE_CATEGORIES = (
     (1_000, "n<1K"),
@@ -85,28 +85,16 @@ def _size(num_examples: int) -> str:
 
 
 def publish_to_hub(prepared: PreparedData, hub_id: str, *, public: bool, licence: str | None) -> str:
-    """Create the repository where there is none, upload in one commit, return its address.
+    """Upload splits and card in one commit, return the repository's address.
 
     Raises:
-        AssetError: the hub cannot be reached or refuses.
+        AssetError: see `commit_to_hub`.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import CommitOperationAdd
 
     files = [f"{name}.jsonl" for name in SPLIT_NAMES if len(getattr(prepared, name))]
     operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(prepared.directory / name)) for name in files]
     card = data_card(prepared, licence=licence).encode("utf-8")
     operations.append(CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=card))
-    api = HfApi()
     message = f"Publish {len(prepared.train):,} training examples ({prepared.fingerprint[:16]})"
-    try:
-        repository = api.create_repo(hub_id, repo_type="dataset", private=not public, exist_ok=True)
-        api.create_commit(hub_id, operations, commit_message=message, repo_type="dataset")
-    except Exception as error:  # it raises its own errors and those of whichever HTTP client it uses
-        cause = first_line(error, otherwise="no reason given")
-        raise AssetError(
-            hub_id,
-            f"the hub did not take it ({type(error).__name__}: {cause})",
-            expected="a repository that this user may write to",
-            remedy="check the name and the network, log in with `hf auth login`, then repeat the command",
-        ) from error
-    return str(repository)
+    return commit_to_hub(hub_id, operations, repo_type="dataset", public=public, message=message, how_to_repeat="repeat the command")
