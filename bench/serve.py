@@ -5,8 +5,9 @@
 
 Streams ask built-in questions one after another, greedily; some are cancelled after a few pieces, some are no valid requests.
 Seconds are the client's, who runs on the same machine. Against a peer nothing is cancelled or malformed, and tokens are those that
-both sides' `usage` counts of answers that came whole. Text under load is compared with the answer of an idle server: in float32 all of
-it is the same; in bfloat16 a batch of another size rounds differently, so there the answers before and after the load are what must be.
+both sides' `usage` counts of answers that came whole; where `--last-seconds` cuts others off, a piece of theirs is a token.
+Text under load is compared with the answer of an idle server: in float32 all of it is the same; in bfloat16 a batch of another size
+rounds differently, so there the answers before and after the load are what must be.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,7 @@ def main() -> None:
     parts: dict[str, Any] = {}
     if options.against:
         with transformers_server(model, options) as target:
-            runs["transformers serve"] = [asyncio.run(load(target, questions, options, shares))]
+            runs["transformers serve"] = [asyncio.run(load_warm(target, questions, options, shares))]
         parts["ratio"] = ours["tokens_per_second"] / runs["transformers serve"][0]["tokens_per_second"]
     publish(record(options, figures={name: one[0] for name, one in runs.items()}, **parts), options.out)
     if ours["wrong"] or ours["leaked"] or not ours["same_text_when_idle"]:
@@ -100,6 +101,7 @@ def parse_options() -> argparse.Namespace:
     parser = parser_for(__doc__, repeats=1)
     parser.add_argument("--streams", type=int, default=64, help="requests under way at the same time")
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--last-seconds", type=float, help="most time for answers under way after that; their tokens so far are counted")
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--cancelled", type=float, default=0.1, help="share of requests that are given up after a few pieces")
     parser.add_argument("--malformed", type=float, default=0.1, help="share of requests that are none")
@@ -112,7 +114,7 @@ def parse_options() -> argparse.Namespace:
 
 @contextmanager
 def tunesmith_server(model: Path, options: argparse.Namespace) -> Iterator[Target]:
-    command = [sys.executable, "-m", "tunesmith.cli", "serve", str(model), "--port", "0", "--dtype", options.dtype, "--json"]
+    command = [sys.executable, "-m", "tunesmith", "serve", str(model), "--port", "0", "--dtype", options.dtype, "--json"]
     with running([*command, "--batch-size", str(options.streams)], options, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         text = ""
         for line in process.stdout:
@@ -178,6 +180,13 @@ async def measure(target: Target, questions: list[str], options: argparse.Namesp
     }
 
 
+async def load_warm(target: Target, questions: list[str], options: argparse.Namespace, shares: tuple[float, float]) -> dict[str, Any]:
+    """The load on a server that has answered before, as ours has then; what it makes ready at its first request is not counted."""
+    async with client_for(options) as client:
+        await ask_alone(client, target, questions[:1], options.max_tokens)
+    return await load(target, questions, options, shares)
+
+
 def client_for(options: argparse.Namespace) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=2 * options.streams, max_keepalive_connections=options.streams)
     return httpx2.AsyncClient(timeout=START_SECONDS, limits=limits)
@@ -201,12 +210,22 @@ async def gauges(client: httpx2.AsyncClient, target: Target) -> float:
 
 
 async def load(target: Target, questions: list[str], options: argparse.Namespace, shares: tuple[float, float]) -> dict[str, Any]:
-    """Many streams for some seconds; those under way then come to their end."""
+    """Many streams for some seconds; those under way then come to their end, or are given up after `--last-seconds`."""
     tally, start = Tally(), time.perf_counter()
-    async with client_for(options) as client, asyncio.TaskGroup() as tasks:
-        for number in range(options.streams):
-            dice = random.Random(number)
-            tasks.create_task(keep_asking(client, target, questions, options, shares, dice, tally, start + options.seconds))
+    async with client_for(options) as client:
+        streams = [
+            asyncio.create_task(
+                keep_asking(client, target, questions, options, shares, random.Random(number), tally, start + options.seconds)
+            )
+            for number in range(options.streams)
+        ]
+        most_seconds = None if options.last_seconds is None else options.seconds + options.last_seconds
+        done, late = await asyncio.wait(streams, timeout=most_seconds, return_when=asyncio.FIRST_EXCEPTION)
+        for one in late:
+            one.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        for one in done:
+            one.result()
     seconds = time.perf_counter() - start
     return {
         "seconds": seconds,
@@ -268,22 +287,31 @@ async def ask_streamed(
             else:
                 tally.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
             return
-        async for line in answer.aiter_lines():
-            if not line.startswith("data: ") or line == "data: [DONE]":
-                continue
-            document = json.loads(line.removeprefix("data: "))
-            if "error" in document:
-                tally.wrong.append(json.dumps(document))
-            for choice in document.get("choices", ()):
-                if piece := choice["delta"].get("content"):
-                    times.append(time.perf_counter())
-                    text += piece
-            num_tokens = (document.get("usage") or {}).get("completion_tokens", num_tokens)
-            if most_pieces is not None and len(times) >= most_pieces:
-                tally.outcomes["cancelled"] += 1
-                return
+        try:
+            async for document in documents(answer):
+                if "error" in document:
+                    tally.wrong.append(json.dumps(document))
+                for choice in document.get("choices", ()):
+                    if piece := choice["delta"].get("content"):
+                        times.append(time.perf_counter())
+                        text += piece
+                num_tokens = (document.get("usage") or {}).get("completion_tokens", num_tokens)
+                if most_pieces is not None and len(times) >= most_pieces:
+                    tally.outcomes["cancelled"] += 1
+                    return
+        except asyncio.CancelledError:
+            tally.outcomes["not finished"] += 1
+            tally.num_tokens += len(times)
+            raise
     note(tally, start, times, num_tokens)
     tally.texts.append((question, text))
+
+
+async def documents(answer: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+    """The events of a stream."""
+    async for line in answer.aiter_lines():
+        if line.startswith("data: ") and line != "data: [DONE]":
+            yield json.loads(line.removeprefix("data: "))
 
 
 def note(tally: Tally, start: float, times: list[float], num_tokens: int) -> None:

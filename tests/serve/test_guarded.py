@@ -16,7 +16,8 @@ import pytest
 
 from tests.serve.conftest import QUESTION, TUNED, Served, serving
 from tunesmith.errors import ConfigError
-from tunesmith.serve.guarded import without_unfinished
+from tunesmith.serve.forms import Form, SchemaProcesses
+from tunesmith.serve.guarded import Rules, without_unfinished
 from tunesmith.serve.guarding import AnswerVerdict, Firing, PromptVerdict
 from tunesmith.serve.guardrails.rules import Guardrails
 from tunesmith.serve.guards import open_guards
@@ -219,6 +220,19 @@ class TestResponseFormat:
         with pytest.raises(openai.InternalServerError):
             client.chat.completions.create(**asked, response_format={"type": "json_object"}, stream=True)
         assert client.chat.completions.create(**asked, response_format={"type": "text"}).choices
+
+    def test_it_comes_on_top_of_the_model_s_own_rules(self, models: tuple[ServedModel, ...]) -> None:
+        guard, form = FakeGuard(), Form(schema='{"type": "array", "maxItems": 1}', processes=SchemaProcesses())
+        rules = Rules(guard=guard, form=form)
+        assert (rules.look_at_answers, rules.retries, rules.retry_temperature) == (True, 2, 1.5)
+        made = {"model": TUNED, "messages": QUESTION, "max_tokens": 8, "temperature": 0}
+        wanted: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array"}}}
+        with serving(models, guards={TUNED: guard}) as served:
+            with pytest.raises(openai.InternalServerError, match="satisfied the guardrails and response_format in 3 tries"):
+                served.client().chat.completions.create(**made, response_format=wanted)
+            firings = httpx2.get(f"{served.address}/metrics").text
+        assert 'tunesmith_guardrail_firings_total{action="answer mask",guardrail="pii"} 3.0' in firings
+        assert 'tunesmith_guardrail_firings_total{action="answer retry",guardrail="json_schema"} 3.0' in firings
 
 
 def test_the_rules_of_a_file(models: tuple[ServedModel, ...], tmp_path: Path) -> None:

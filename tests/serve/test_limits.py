@@ -223,6 +223,7 @@ class TestClients:
         answer = raw(narrow, b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b'"invalid_http"' in answer
+        assert b"x-request-id: req-" in answer
 
     def test_too_many_connections(self, narrow: Served) -> None:
         host, port = narrow.address.removeprefix("http://").split(":")

@@ -103,6 +103,16 @@ def test_a_mistake_is_a_400_that_names_its_parameter(
     assert error["message"]
 
 
+def test_a_slip_of_the_pen_is_told_what_was_meant(served: Served) -> None:
+    def said(name: str) -> str:
+        answer = httpx2.post(f"{served.address}/v1/chat/completions", json={**CHAT, name: 1})
+        message: str = answer.json()["error"]["message"]
+        return message
+
+    assert said("temprature") == "There is no parameter temprature. Did you mean temperature?"
+    assert said("colour") == "There is no parameter colour."
+
+
 def _dumped(body: dict[str, Any]) -> bytes:
     return json.dumps(body).encode()
 

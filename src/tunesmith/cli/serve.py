@@ -103,6 +103,12 @@ def serve(
     request_seconds: Annotated[
         float | None, typer.Option(metavar="S", help="Most time for one request, waiting included. [default: 300]", rich_help_panel=LIMITS)
     ] = None,
+    step_seconds: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Most time for one step of decoding before /health says it is stuck. [default: 120]", rich_help_panel=LIMITS
+        ),
+    ] = None,
     client_seconds: Annotated[
         float | None,
         typer.Option(metavar="S", help="Most time a client takes to send or to take something. [default: 15]", rich_help_panel=LIMITS),
@@ -143,6 +149,7 @@ def serve(
         "queue_size": queue_size,
         "max_choices": max_choices,
         "request_seconds": request_seconds,
+        "step_seconds": step_seconds,
         "client_seconds": client_seconds,
         "grace_seconds": grace_seconds,
         "max_body_bytes": max_body_bytes,

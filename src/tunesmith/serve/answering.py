@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -13,10 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from tunesmith.engine.generation.sequences import NewToken
 from tunesmith.serve.asking import Asked
-from tunesmith.serve.decoding import Generation
-from tunesmith.serve.problems import ApiError
+from tunesmith.serve.generations import Generation
+from tunesmith.serve.problems import ApiError, failed, took_too_long
 from tunesmith.serve.shapes import Choice, Shape, shown_logprobs, usage_of
-from tunesmith.serve.telemetry import Record
+from tunesmith.serve.telemetry import LOGGER, Record
 
 DONE = b"data: [DONE]\n\n"
 
@@ -43,6 +43,21 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         for task in (working, leaving):
             task.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """Do the work in the time that a request has.
+
+    Raises:
+        ApiError: it took longer.
+    """
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await work
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise took_too_long(seconds) from None
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -76,9 +91,11 @@ async def stream(
         if with_usage:
             yield _event(shape.last(usage_of(asked.num_prompt_tokens, choices)))
         yield DONE
-    except ApiError as error:
-        record.error = error
-        yield _event(error.document())
+    except Exception as error:  # noqa: BLE001 - a stream that has begun has no status left
+        record.error = error if isinstance(error, ApiError) else failed()
+        if record.error is not error:
+            LOGGER.error("request failed", exc_info=error, extra={"fields": {"id": record.id}})
+        yield _event(record.error.document())
     finally:
         generation.cancel()
         record.count(generation, choices)

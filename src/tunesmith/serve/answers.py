@@ -161,4 +161,4 @@ class TextCompletion(BaseModel):
 class Status(BaseModel):
     """Of /health and /ready."""
 
-    status: Literal["ok", "failed", "draining"]
+    status: Literal["ok", "stuck", "failed", "draining"]

@@ -27,7 +27,7 @@ from tunesmith.serve.gate import OPEN_PATHS, Gate, is_loopback
 from tunesmith.serve.guarding import Guard
 from tunesmith.serve.keys import KeyRing, default_keys_file
 from tunesmith.serve.metrics import Metrics
-from tunesmith.serve.problems import ApiError, failed, invalid
+from tunesmith.serve.problems import ApiError, invalid
 from tunesmith.serve.routes import router
 from tunesmith.serve.service import GenerationService
 from tunesmith.serve.state import ServerState
@@ -55,7 +55,9 @@ def create_app(models: Sequence[ServedModel], config: ServeConfig, *, guards: Ma
         batch_size=config.batch_size,
         queue_size=config.queue_size,
         request_seconds=config.request_seconds,
+        step_seconds=config.step_seconds,
         on_step=metrics.batch_size.observe,
+        on_trouble=lambda trouble: metrics.decoder_troubles.labels(trouble).inc(),
     )
     metrics.watch(service)
     state = ServerState(config=config, service=service, metrics=metrics, guards=guards or {})
@@ -84,6 +86,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         await state.service.stop()
+        await state.schemas.close()
         state.renderers.shutdown(wait=False, cancel_futures=True)
 
 
@@ -107,7 +110,7 @@ def _add_layers(app: FastAPI, config: ServeConfig, metrics: Metrics) -> None:
 
 
 def _add_handlers(app: FastAPI) -> None:
-    """Every error in OpenAI's shape."""
+    """Every error in OpenAI's shape; for what is none of these `Telemetry` answers."""
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> Response:
@@ -131,11 +134,6 @@ def _add_handlers(app: FastAPI) -> None:
         del error
         record_of(request.scope).client_left = True
         return Response(status_code=CLIENT_LEFT)
-
-    @app.exception_handler(Exception)
-    async def our_fault(request: Request, error: Exception) -> Response:
-        del error  # raised again by the server, which logs it
-        return await api_error(request, failed())
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

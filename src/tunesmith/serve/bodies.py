@@ -7,8 +7,8 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tunesmith.serve.gate import answer_error
 from tunesmith.serve.problems import ApiError, too_large, too_slow
+from tunesmith.serve.telemetry import answer_error
 
 DISCARD_SECONDS, DISCARD_FACTOR = 2.0, 16
 """Of a body that is too large so much is read and thrown away, so that the client gets to read why; then the connection ends."""

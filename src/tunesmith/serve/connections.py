@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tunesmith.serve.ids import request_id
 from tunesmith.serve.problems import SERVER, ApiError
 
+LOGGER = logging.getLogger("tunesmith.serve")
 MAX_HEADER_BYTES = 32 * 1024
 """Of all headers of a request together."""
 
@@ -37,6 +40,8 @@ class LimitedProtocol(H11Protocol):
     _timer: asyncio.TimerHandle | None = None
     _stuck: asyncio.TimerHandle | None = None
     """Runs while something waits to be taken."""
+    _is_websocket = False
+    """Another protocol has taken over."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -54,6 +59,14 @@ class LimitedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """All headers have come; from here on the websocket's own protocol watches, by pings."""
+        self._is_websocket = True
+        self._unwatch()
+        self._unstick()
+        self.transport.set_write_buffer_limits()
+        super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
@@ -85,7 +98,7 @@ class LimitedProtocol(H11Protocol):
         """Start or stop the clock: it runs while headers, or the rest of a body that was answered already, are due."""
         answered = self.cycle is None or self.cycle.response_complete
         owes = self.conn.their_state is h11.IDLE or (self.conn.their_state is h11.SEND_BODY and answered)
-        if not owes:
+        if self._is_websocket or not owes:
             self._unwatch()
         elif self._timer is None:
             self._timer = self.loop.call_later(self.patience, self.transport.close)
@@ -100,6 +113,8 @@ class LimitedProtocol(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps(error.document()).encode()
             headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close", **error.headers}
+            headers["x-request-id"] = number = request_id()
+            LOGGER.info("refused", extra={"fields": {"id": number, "status": error.status, "error": error.code}})
             lines = [f"HTTP/1.1 {error.status} {_phrase(error.status)}", *(f"{name}: {value}" for name, value in headers.items())]
             self.transport.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         self.transport.close()

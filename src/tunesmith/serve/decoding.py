@@ -1,7 +1,10 @@
-"""A thread that owns the decoder of one network, and the streams of tokens it feeds.
+"""A thread that owns the decoder of one network.
 
 The thread alone touches the decoder. Commands reach it through an inbox; what comes of a step goes back to the event loop
 in one call, so that a step with sixty sequences wakes the loop once.
+
+A step that fails ends the requests that it was for. The decoder is thrown away with its cache, and a new one that has proved to work
+goes on with those that waited; where none can be had, the thread ends. A step that does not end cannot be ended either: it is told.
 """
 
 from __future__ import annotations
@@ -9,7 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import sys
 import threading
+import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,83 +24,13 @@ from typing import Any, NamedTuple
 from tunesmith.engine.generation.decoder import Decoder
 from tunesmith.engine.generation.sequences import NewToken, Request
 from tunesmith.errors import TunesmithError
-from tunesmith.serve.problems import failed, invalid, took_too_long
+from tunesmith.serve.generations import Generation
+from tunesmith.serve.problems import ApiError, failed, invalid
+from tunesmith.serve.recovery import Trouble, free_memory, problem_of, prove, trouble_of
 
 LOGGER = logging.getLogger("tunesmith.serve")
 JOIN_SECONDS = 30.0
 """A step may take that long before its thread is given up."""
-
-
-class Generation:
-    """The tokens of one or several sequences as they come: an asynchronous iterator of `NewToken`, whose `prompt` says which sequence.
-
-    Raises, while iterated:
-        ApiError: it took too long, the decoder failed, or the service was stopped.
-    """
-
-    def __init__(self, requests: Sequence[Request], thread: DecoderThread) -> None:
-        self.requests = tuple(requests)
-        self.num_open = len(self.requests)
-        """Sequences that have not ended."""
-        self.submitted = asyncio.get_running_loop().time()
-        """By the event loop's clock."""
-        self.first_token: float | None = None
-        self.last_token: float | None = None
-        self._thread = thread
-        self._news: deque[NewToken] = deque()
-        self._something = asyncio.Event()
-        self._error: Exception | None = None
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __aiter__(self) -> Generation:
-        return self
-
-    async def __anext__(self) -> NewToken:
-        while not self._news:
-            if self._error is not None:
-                raise self._error
-            if not self.num_open:
-                raise StopAsyncIteration
-            self._something.clear()
-            await self._something.wait()
-        return self._news.popleft()
-
-    def waiting(self) -> list[NewToken]:
-        """Take whatever has come already, without waiting for more."""
-        news = list(self._news)
-        self._news.clear()
-        return news
-
-    def limit(self, seconds: float) -> None:
-        """Fail when it is not done by then."""
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, lambda: self._thread.fail(self, took_too_long(seconds)))
-
-    def cancel(self) -> None:
-        """Free its places at the next step; nothing more comes. Of no effect on one that has ended."""
-        self._thread.fail(self, asyncio.CancelledError("cancelled"))
-
-    def deliver(self, news: Sequence[NewToken]) -> None:
-        """Called on the event loop."""
-        if self._error is not None:
-            return
-        now = asyncio.get_running_loop().time()
-        self.first_token = self.first_token or now
-        self.last_token = now
-        self._news.extend(news)
-        self.num_open -= sum(new.finish_reason is not None for new in news)
-        self._wake()
-
-    def end_with(self, error: BaseException) -> None:
-        """Called on the event loop; what came before is still handed out."""
-        self._error = error if isinstance(error, Exception) else StopAsyncIteration()
-        self.num_open = 0
-        self._wake()
-
-    def _wake(self) -> None:
-        if not self.num_open and self._timer is not None:
-            self._timer.cancel()
-        self._something.set()
 
 
 class _Submit(NamedTuple):
@@ -120,16 +56,27 @@ class _Under:
 class DecoderThread:
     """One network's decoder and its thread. But for the thread itself, everything is called on the event loop."""
 
-    def __init__(self, make_decoder: Callable[[], Decoder], *, name: str, on_step: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        make_decoder: Callable[[], Decoder],
+        *,
+        name: str,
+        step_seconds: float,
+        on_step: Callable[[int], None],
+        on_trouble: Callable[[Trouble], None],
+    ) -> None:
         """See the class.
 
         Args:
-            make_decoder: called in the thread.
+            make_decoder: called in the thread, and again after a step that failed.
             name: of the thread.
+            step_seconds: longest a step may take before the thread counts as stuck.
             on_step: called on the event loop with the number of sequences that were given a token.
+            on_trouble: called on the event loop for every step that failed or does not end.
         """
         self._make_decoder = make_decoder
-        self._on_step = on_step
+        self._name, self._step_seconds = name, step_seconds
+        self._on_step, self._on_trouble = on_step, on_trouble
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[_Submit | _Cancel | _Stop] = queue.SimpleQueue()
         self._generations: set[Generation] = set()
@@ -144,6 +91,29 @@ class DecoderThread:
         """What ended the thread before its time."""
         self.ended: deque[float] = deque(maxlen=64)
         """When the latest sequences ended, by the loop's clock."""
+        self._working_since: float | None = None
+        """When the latest step ended or work came, whichever was later, by the monotonic clock; None: there is nothing to do."""
+        self._is_told = False
+        """That it is stuck."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """It works on a step that does not end."""
+        since = self._working_since
+        return since is not None and time.monotonic() - since > self._step_seconds
+
+    def watch(self) -> None:
+        """Tell when it gets stuck, and where; and when it goes on after all. To be called now and then."""
+        if self.is_stuck == self._is_told:
+            return
+        self._is_told = not self._is_told
+        if not self._is_told:
+            LOGGER.warning("decoder goes on", extra={"fields": {"decoder": self._name}})
+            return
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        where = "".join(traceback.format_stack(frame)) if frame is not None else "nowhere"
+        LOGGER.error("decoder is stuck", extra={"fields": {"decoder": self._name, "step_seconds": self._step_seconds, "where": where}})
+        self._on_trouble("stuck")
 
     def start(self) -> None:
         self._thread.start()
@@ -173,9 +143,9 @@ class DecoderThread:
             self.fail(generation, error)
 
     async def stop(self) -> None:
-        """End the thread after its current step."""
+        """End the thread after its current step; one that is stuck goes with the process."""
         self._inbox.put(_Stop())
-        if self._thread.is_alive():
+        if self._thread.is_alive() and not self.is_stuck:
             await asyncio.to_thread(self._thread.join, JOIN_SECONDS)
 
     def _forget(self, generation: Generation, error: BaseException | None) -> None:
@@ -209,7 +179,8 @@ class DecoderThread:
 
     def _crashed(self, error: BaseException) -> None:
         self.failure = error
-        LOGGER.error("decoder failed", exc_info=error)
+        LOGGER.error("decoder failed", exc_info=error, extra={"fields": {"decoder": self._name}})
+        self._on_trouble("fatal")
         for generation in list(self._generations):
             self._forget(generation, failed())
         if not self.ready.done():
@@ -219,15 +190,26 @@ class DecoderThread:
 
     def _run(self) -> None:
         try:
+            under = _Under()
             decoder = self._make_decoder()
             self._call(self._started)
-            self._serve(decoder, _Under())
+            while not self._serve(decoder, under):
+                del decoder  # or its cache would lie beside the new one's
+                decoder = self._renewed(under)
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             self._call(self._crashed, error)
+        finally:
+            self._working_since = None
 
-    def _serve(self, decoder: Decoder, under: _Under) -> None:
+    def _serve(self, decoder: Decoder, under: _Under) -> bool:
+        """Decode until told to stop. False: a step has failed, and the decoder is worth nothing any more."""
         while self._obey(decoder, under):
-            new_tokens = decoder.step()
+            try:
+                new_tokens = decoder.step()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others' requests can be answered
+                self._excuse(error, decoder.numbers_in_step, under)
+                return False
+            self._working_since = time.monotonic()
             news: dict[Generation, list[NewToken]] = {}
             for new in new_tokens:
                 generation, index = under.places[new.prompt]
@@ -237,14 +219,45 @@ class DecoderThread:
             self._count(decoder)
             if news:
                 self._call(self._deliver, news, len(new_tokens))
+        return True
+
+    def _excuse(self, error: Exception, numbers: Sequence[int], under: _Under) -> None:
+        """End the requests that a failed step was for: all there are if it is not known."""
+        trouble = trouble_of(error)
+        gone = {under.places[number][0] for number in numbers if number in under.places} or {one for one, _ in under.places.values()}
+        under.places = {number: place for number, place in under.places.items() if place[0] not in gone}
+        told = {"decoder": self._name, "trouble": trouble, "requests_failed": len(gone)}
+        LOGGER.error("step failed", exc_info=error, extra={"fields": told})
+        for generation in gone:
+            self._call(self._refuse, generation, problem_of(trouble))
+        self._call(self._on_trouble, trouble)
+
+    def _renewed(self, under: _Under) -> Decoder:
+        """A decoder that has proved to work, with what waited for the one before it.
+
+        Raises:
+            Exception: there is none to be had.
+        """
+        self.num_running = self.num_waiting = 0
+        free_memory()
+        decoder = self._make_decoder()
+        prove(decoder)
+        under.places = {decoder.submit(one.requests[index]): (one, index) for one, index in under.places.values()}
+        self._count(decoder)
+        self._working_since = time.monotonic()
+        LOGGER.warning("decoder made anew", extra={"fields": {"decoder": self._name, "requests_waiting": len(under.places)}})
+        return decoder
 
     def _obey(self, decoder: Decoder, under: _Under) -> bool:
         """Follow the commands there are, waiting for one while there is nothing to decode. False: stop."""
         while True:
+            if decoder.is_idle:
+                self._working_since = None
             try:
                 command = self._inbox.get(block=decoder.is_idle)
             except queue.Empty:
                 return True
+            self._working_since = self._working_since or time.monotonic()
             if isinstance(command, _Stop):
                 return False
             if isinstance(command, _Submit):
@@ -257,9 +270,15 @@ class DecoderThread:
         try:
             for index, request in enumerate(generation.requests):
                 under.places[decoder.submit(request)] = generation, index
-        except TunesmithError as error:  # of this request alone: the others go on
+        except Exception as error:  # noqa: BLE001 - of this request alone: the others go on
             self._leave(decoder, under, generation)
-            self._call(self._refuse, generation, invalid(None, f"{error.place}: {error.found}; expected {error.expected}."))
+            self._call(self._refuse, generation, self._refusal(error))
+
+    def _refusal(self, error: Exception) -> ApiError:
+        if isinstance(error, TunesmithError):
+            return invalid(None, f"{error.place}: {error.found}; expected {error.expected}.")
+        LOGGER.error("request not taken", exc_info=error, extra={"fields": {"decoder": self._name}})
+        return failed()
 
     def _leave(self, decoder: Decoder, under: _Under, generation: Generation) -> None:
         for number in [number for number, (one, _) in under.places.items() if one is generation]:

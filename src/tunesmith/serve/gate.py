@@ -11,12 +11,12 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunesmith.serve.keys import KeyRing
 from tunesmith.serve.problems import ApiError, bad_key, foreign
-from tunesmith.serve.telemetry import record_of
+from tunesmith.serve.telemetry import answer_error, record_of
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/openapi.json"})
 """Answered without a key: they tell nothing of anybody's requests."""
@@ -29,12 +29,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-async def answer_error(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer in OpenAI's shape."""
-    record_of(scope).error = error
-    await JSONResponse(error.document(), error.status, headers=error.headers)(scope, receive, send)
 
 
 class Gate:

@@ -1,7 +1,8 @@
 """Requests under guardrails: prompts checked before generation, answers after it, and made anew where a rule wants that.
 
 Answers that a rule looks at are held until they are whole; a stream then says each in one piece. The client's own stop strings are
-applied to what the rules left, for a text cut before them could hide from them what it is. The rules' own code runs beside the event loop.
+applied to what the rules left, for a text cut before them could hide from them what it is. The rules' own code runs beside the event
+loop, and what clients bring themselves in other processes.
 """
 
 from __future__ import annotations
@@ -9,30 +10,67 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tunesmith.engine.generation.sequences import Request
-from tunesmith.serve.answering import gather
+from tunesmith.serve.answering import gather, within
 from tunesmith.serve.asking import Asked
+from tunesmith.serve.forms import Form
 from tunesmith.serve.guarding import AnswerVerdict, Firing, Guard
-from tunesmith.serve.problems import DO_NOT_RETRY, SERVER, ApiError, invalid, took_too_long
+from tunesmith.serve.guardrails.json_schema import JsonSchemaSettings
+from tunesmith.serve.problems import DO_NOT_RETRY, SERVER, ApiError, invalid
 from tunesmith.serve.schema import ChatRequest, CompletionRequest
 from tunesmith.serve.shapes import Choice
 from tunesmith.serve.state import ServerState
 from tunesmith.serve.telemetry import Record
 from tunesmith.types import Message
 
+FORM = JsonSchemaSettings()
+"""How often, and how warm, answers are made anew that are not in the form a client wants."""
 
-def require_checkable(guard: Guard | None, body: ChatRequest | CompletionRequest) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What one request is held to: the guardrails of its model, and the form its client wants the answer in."""
+
+    guard: Guard | None
+    form: Form | None = None
+
+    @property
+    def look_at_answers(self) -> bool:
+        """They are held until they are whole."""
+        return bool(self.name)
+
+    @property
+    def name(self) -> str:
+        """Of what may refuse an answer, for the client."""
+        guarded = self.guard is not None and not self.guard.streams_live
+        return " and ".join(["the guardrails"] * guarded + ["response_format"] * (self.form is not None))
+
+    @property
+    def check_prompts(self) -> bool:
+        return self.guard is not None and self.guard.checks_prompts
+
+    @property
+    def retries(self) -> int:
+        """How often an answer may be generated anew."""
+        return max(self.guard.retries if self.guard else 0, FORM.retries if self.form else 0)
+
+    @property
+    def retry_temperature(self) -> float:
+        """Least temperature of those."""
+        return max(self.guard.retry_temperature if self.guard else 0.0, FORM.temperature if self.form else 0.0)
+
+
+def require_checkable(rules: Rules, body: ChatRequest | CompletionRequest) -> None:
     """Refuse what would go past the rules.
 
     Raises:
         ApiError: token ids where prompts are checked, or log-probabilities, which tell the text, where answers are.
     """
-    if guard is None:
-        return
-    if not guard.streams_live and body.logprobs is not None and body.logprobs is not False:
-        raise invalid("logprobs", "Log-probabilities are not given where guardrails look at answers.", code="unsupported_parameter")
-    if guard.checks_prompts and isinstance(body, CompletionRequest) and not _is_text(body.prompt):
+    if rules.look_at_answers and body.logprobs is not None and body.logprobs is not False:
+        raise invalid("logprobs", f"Log-probabilities are not given beside {rules.name}.", code="unsupported_parameter")
+    if rules.check_prompts and isinstance(body, CompletionRequest) and not _is_text(body.prompt):
         raise invalid("prompt", "Token ids are not taken where guardrails look at prompts; send text.", code="unsupported_parameter")
 
 
@@ -55,84 +93,72 @@ async def checked_prompt(
     return verdict.messages, verdict.answer
 
 
-async def checked_choices(
-    state: ServerState,
-    guard: Guard,
-    asked: Asked,
-    prompts: Sequence[Sequence[Message]],
-    instead: Sequence[str | None],
-    record: Record,
-) -> list[Choice]:
-    """Completions as the rules leave them.
+@dataclass(frozen=True, kw_only=True)
+class Guarded:
+    """A request under rules, on its way."""
 
-    Args:
-        state: of the server.
-        guard: of the model.
-        asked: the request.
-        prompts: for each of `asked.requests` what it answers.
-        instead: for each what is said without asking the model; None: ask.
-        record: of the request.
+    state: ServerState
+    rules: Rules
+    asked: Asked
+    prompts: Sequence[Sequence[Message]]
+    """For each of `asked.requests` what it answers."""
+    instead: Sequence[str | None]
+    """For each what is said without asking the model; None: ask."""
+    record: Record
 
-    Raises:
-        ApiError: no try gave one that may be said, or not in the time that the request has.
-    """
-    seconds = state.config.request_seconds
-    with state.service.holding():
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await _choices(state, guard, asked, prompts, instead, record)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise took_too_long(seconds) from None
+    async def choices(self) -> list[Choice]:
+        """Completions as the rules leave them.
 
+        Raises:
+            ApiError: no try gave one that may be said, or not in the time that the request has.
+        """
+        with self.state.service.holding():
+            return await within(self.state.config.request_seconds, self._choices())
 
-async def _choices(
-    state: ServerState,
-    guard: Guard,
-    asked: Asked,
-    prompts: Sequence[Sequence[Message]],
-    instead: Sequence[str | None],
-    record: Record,
-) -> list[Choice]:
-    choices = [Choice() if one is None else Choice(texts=[one], finish="content_filter") for one in instead]
-    left = [index for index, one in enumerate(instead) if one is None]
-    for attempt in range(guard.retries + 1):
+    async def _choices(self) -> list[Choice]:
+        choices = [Choice() if one is None else Choice(texts=[one], finish="content_filter") for one in self.instead]
+        left = [index for index, one in enumerate(self.instead) if one is None]
+        for attempt in range(self.rules.retries + 1):
+            if not left:
+                break
+            made = await self._make([self._varied(self.asked.requests[index], attempt) for index in left], is_again=attempt > 0)
+            judged = [await self._judge(one, self.prompts[index]) for index, one in zip(left, made, strict=True)]
+            for index, one, verdict in zip(left, made, judged, strict=True):
+                _take(choices[index], one, verdict, self.asked.requests[index].config.stop if self.rules.look_at_answers else ())
+            left = [index for index, verdict in zip(left, judged, strict=True) if verdict.is_retry]
         if not left:
-            break
-        made = await _make(state, asked, [_varied(asked.requests[index], guard, attempt) for index in left], record, is_again=attempt > 0)
-        judged = [await _judge(state, guard, one, prompts[index], record) for index, one in zip(left, made, strict=True)]
-        for index, one, verdict in zip(left, made, judged, strict=True):
-            _take(choices[index], one, verdict, () if guard.streams_live else asked.requests[index].config.stop)
-        left = [index for index, verdict in zip(left, judged, strict=True) if verdict.is_retry]
-    if not left:
-        return choices
-    message = f"No answer satisfied the guardrails in {guard.retries + 1} tries."
-    raise ApiError(500, message, type=SERVER, code="guardrail_unsatisfied", headers=DO_NOT_RETRY)
+            return choices
+        message = f"No answer satisfied {self.rules.name} in {self.rules.retries + 1} tries."
+        raise ApiError(500, message, type=SERVER, code="guardrail_unsatisfied", headers=DO_NOT_RETRY)
 
+    async def _judge(self, made: Choice, messages: Sequence[Message]) -> AnswerVerdict:
+        """The model's rules first, for the form is that of what is said in the end; a stock answer is looked at no further."""
+        verdict = AnswerVerdict(text=made.text)
+        guard, form = self.rules.guard, self.rules.form
+        if guard is not None:
+            text = without_unfinished(made.text) if made.finish == "length" and guard.needs_whole_words else made.text
+            verdict = await asyncio.get_running_loop().run_in_executor(self.state.renderers, guard.check_answer, text, messages)
+            _tell(self.state, verdict.fired, self.record)
+        if form is not None and not verdict.is_retry and verdict.finish != "content_filter":
+            by_form = await form.check_answer(verdict.text)
+            _tell(self.state, by_form.fired, self.record)
+            verdict = dataclasses.replace(verdict, problem=by_form.problem)
+        return verdict
 
-async def _judge(state: ServerState, guard: Guard, made: Choice, messages: Sequence[Message], record: Record) -> AnswerVerdict:
-    text = without_unfinished(made.text) if made.finish == "length" and guard.needs_whole_words else made.text
-    verdict = await asyncio.get_running_loop().run_in_executor(state.renderers, guard.check_answer, text, messages)
-    _tell(state, verdict.fired, record)
-    return verdict
+    async def _make(self, requests: Sequence[Request], *, is_again: bool) -> list[Choice]:
+        generation = self.state.service.submit(self.asked.model, requests, is_again=is_again)
+        try:
+            return await gather(generation, self.record)
+        finally:
+            generation.cancel()
 
-
-async def _make(state: ServerState, asked: Asked, requests: Sequence[Request], record: Record, *, is_again: bool) -> list[Choice]:
-    generation = state.service.submit(asked.model, requests, is_again=is_again)
-    try:
-        return await gather(generation, record)
-    finally:
-        generation.cancel()
-
-
-def _varied(request: Request, guard: Guard, attempt: int) -> Request:
-    """The first try is as asked, but for stop strings; the same greedy answer would come again, so later ones are drawn."""
-    config = request.config
-    changed: dict[str, object] = {} if guard.streams_live else {"stop": ()}
-    if attempt:
-        changed |= {"temperature": max(config.temperature, guard.retry_temperature), "seed": config.seed + attempt}
-    return dataclasses.replace(request, config=config.model_copy(update=changed))
+    def _varied(self, request: Request, attempt: int) -> Request:
+        """The first try is as asked, but for stop strings; the same greedy answer would come again, so later ones are drawn."""
+        config = request.config
+        changed: dict[str, object] = {"stop": ()} if self.rules.look_at_answers else {}
+        if attempt:
+            changed |= {"temperature": max(config.temperature, self.rules.retry_temperature), "seed": config.seed + attempt}
+        return dataclasses.replace(request, config=config.model_copy(update=changed))
 
 
 def _take(choice: Choice, made: Choice, verdict: AnswerVerdict, stop: Sequence[str]) -> None:

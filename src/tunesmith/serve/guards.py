@@ -1,8 +1,8 @@
-"""Which rules stand before which model: those of a file of settings, and what one request asks for."""
+"""Which rules of a file of settings stand before which model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tunesmith.errors import ConfigError
@@ -10,8 +10,6 @@ from tunesmith.runs import is_run
 from tunesmith.serve.guarding import Guard
 from tunesmith.serve.guardrails.rules import Guardrails
 from tunesmith.serve.guardrails.settings import load_settings
-from tunesmith.serve.problems import invalid
-from tunesmith.serve.schema import ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from tunesmith.together import ServedModel
 
 
@@ -49,23 +47,3 @@ def _run_of(model: ServedModel, models: Sequence[ServedModel]) -> str | None:
 
 def _counter(model: ServedModel) -> Callable[[str], int]:
     return lambda text: len(model.renderer.text_prompt_ids(text))
-
-
-def guard_of_chat(guards: Mapping[str, Guard], name: str, body: ChatRequest) -> Guard | None:
-    """The model's rules, and behind them the form the request wants its answer in.
-
-    Raises:
-        ApiError: the schema cannot be used.
-    """
-    guard = guards.get(name)
-    wanted = body.response_format
-    if not isinstance(wanted, JsonSchemaFormat | JsonObjectFormat):
-        return guard
-    rails = Guardrails() if guard is None else guard
-    if not isinstance(rails, Guardrails):
-        raise invalid("response_format", "response_format is not supported for this model.", code="unsupported_parameter")
-    schema = {"type": "object"} if isinstance(wanted, JsonObjectFormat) else wanted.json_schema.definition
-    try:
-        return rails.with_json_schema(schema, place="response_format")
-    except ConfigError as error:
-        raise invalid("response_format", f"{error.found}; expected {error.expected}.", code="invalid_schema") from error

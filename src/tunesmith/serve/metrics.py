@@ -5,8 +5,11 @@ tunesmith_requests_total{route="/v1/chat/completions",model="faq",status="200"} 
 
 from __future__ import annotations
 
+from typing import get_args
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from tunesmith.serve.recovery import Trouble
 from tunesmith.serve.service import GenerationService
 
 FIRST_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -31,6 +34,9 @@ class Metrics:
         self.prompt_tokens = counter("prompt_tokens", "Tokens of prompts.", "model")
         self.completion_tokens = counter("completion_tokens", "Tokens made.", "model")
         self.firings = counter("guardrail_firings", "Times a guardrail did something.", "guardrail", "action")
+        self.decoder_troubles = counter("decoder_troubles", "Steps of a decoder that failed or do not end, by kind.", "kind")
+        for kind in get_args(Trouble):
+            self.decoder_troubles.labels(kind)  # 0 from the beginning
         self.first_token = histogram(
             "time_to_first_token_seconds", "From a request's submission to its first token.", FIRST_TOKEN_BUCKETS, "model"
         )

@@ -104,3 +104,15 @@ def shutting_down() -> ApiError:
 def failed() -> ApiError:
     """A fault of ours; what it is stays in the log."""
     return ApiError(500, "The server failed; its log says why.", type=SERVER, code="internal_error", headers=DO_NOT_RETRY)
+
+
+def out_of_memory() -> ApiError:
+    """A step had no memory; whose fault it was among those that it was for cannot be told."""
+    message = "The server had no memory left for this request and those beside it. It takes others; shorter or fewer ones need less."
+    return ApiError(503, message, type=SERVER, code="out_of_memory", headers=DO_NOT_RETRY)
+
+
+def stuck() -> ApiError:
+    """A decoder whose step does not end."""
+    message = "This model does not answer at present: a step of its decoder does not end."
+    return ApiError(503, message, type=SERVER, code="decoder_stuck", headers={"retry-after": "30"})

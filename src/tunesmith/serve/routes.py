@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from tunesmith.serve.answering import EventStream, at_once, gather, stream, while_connected
+from tunesmith.serve.answering import EventStream, at_once, gather, stream, while_connected, within
 from tunesmith.serve.answers import ChatCompletion, ErrorDocument, ModelCard, ModelList, Status, TextCompletion
 from tunesmith.serve.asking import Asked, ask_chat, ask_completion, conversation, prompts_of, require_few
-from tunesmith.serve.guarded import checked_choices, checked_prompt, require_checkable
+from tunesmith.serve.forms import form_of
+from tunesmith.serve.guarded import Guarded, Rules, checked_prompt, require_checkable
 from tunesmith.serve.guarding import Guard
-from tunesmith.serve.guards import guard_of_chat
 from tunesmith.serve.schema import ChatRequest, CompletionRequest, Generating
 from tunesmith.serve.shapes import ChatShape, Choice, Shape, TextShape, usage_of
 from tunesmith.serve.state import ServerState, state_of
@@ -32,7 +32,7 @@ ERRORS: Mapping[str, str] = {
     "413": "The body is too large.",
     "429": "The queue is full; `Retry-After` says when to come again.",
     "500": "The server failed.",
-    "503": "The server is shutting down, or has too many connections.",
+    "503": "The server is shutting down, has too many connections, no memory left, or a decoder that is stuck.",
     "504": "The answer took too long.",
 }
 
@@ -63,18 +63,19 @@ async def chat_completions(body: ChatRequest, request: Request) -> Response:
     state, record = state_of(request), record_of(request.scope)
     model = state.model(body.model)
     require_few(body, 1, state.config)
-    guard = await _rendered(state, lambda: guard_of_chat(state.guards, model.name, body))
-    require_checkable(guard, body)
+    form = await while_connected(request.receive, within(state.config.request_seconds, form_of(body, state.schemas)))
+    rules = Rules(guard=state.guards.get(model.name), form=form)
+    require_checkable(rules, body)
     messages, instead = conversation(body), None
-    if guard is not None:
-        messages, instead = await checked_prompt(state, guard, messages, record, param="messages")
+    if rules.guard is not None:
+        messages, instead = await checked_prompt(state, rules.guard, messages, record, param="messages")
     if record.logs_prompts:  # as the rules left it: what they mask is not in the log either
         record.prompt = [{"role": one.role, "content": one.content} for one in messages]
     asked = await _rendered(state, lambda: ask_chat(model, body, messages, state.config))
     shape = ChatShape(model, with_logprobs=bool(body.logprobs), with_usage=_wants_usage(body), streams=bool(body.stream))
     answering = _Answering(state, request, body, asked, shape, record)
     count = len(asked.requests)
-    return await answering.answer(guard, [messages] * count, [instead] * count)
+    return await answering.answer(rules, [messages] * count, [instead] * count)
 
 
 @router.post("/v1/completions", response_model=TextCompletion, responses={**streaming("TextCompletion"), **GENERATING})
@@ -83,16 +84,16 @@ async def completions(body: CompletionRequest, request: Request) -> Response:
     state, record = state_of(request), record_of(request.scope)
     model = state.model(body.model)
     require_few(body, len(prompts_of(body)), state.config)
-    guard = state.guards.get(model.name)
-    require_checkable(guard, body)
-    prompts, instead = await _checked_texts(state, guard, body, record)
+    rules = Rules(guard=state.guards.get(model.name))
+    require_checkable(rules, body)
+    prompts, instead = await _checked_texts(state, rules.guard, body, record)
     if record.logs_prompts:
         record.prompt = prompts
     asked = await _rendered(state, lambda: ask_completion(model, body, prompts, state.config))
     shape = TextShape(model, with_logprobs=body.logprobs is not None, with_usage=_wants_usage(body))
     messages = [_as_messages(prompts[place // (body.n or 1)]) for place in range(len(asked.requests))]
     answers = [instead[place // (body.n or 1)] for place in range(len(asked.requests))]
-    return await _Answering(state, request, body, asked, shape, record).answer(guard, messages, answers)
+    return await _Answering(state, request, body, asked, shape, record).answer(rules, messages, answers)
 
 
 async def _checked_texts(
@@ -134,12 +135,12 @@ class _Answering(NamedTuple):
     shape: Shape
     record: Record
 
-    async def answer(self, guard: Guard | None, prompts: Sequence[Sequence[Message]], instead: Sequence[str | None]) -> Response:
+    async def answer(self, rules: Rules, prompts: Sequence[Sequence[Message]], instead: Sequence[str | None]) -> Response:
         """Under rules or not; `instead` has what is said where the model is not asked."""
         self.record.model, self.record.prompt_tokens = self.asked.model.name, self.asked.num_prompt_tokens
-        if guard is not None and (not guard.streams_live or any(one is not None for one in instead)):
-            checked = checked_choices(self.state, guard, self.asked, prompts, instead, self.record)
-            return self._say(await while_connected(self.request.receive, checked))
+        if rules.look_at_answers or any(one is not None for one in instead):
+            guarded = Guarded(state=self.state, rules=rules, asked=self.asked, prompts=prompts, instead=instead, record=self.record)
+            return self._say(await while_connected(self.request.receive, guarded.choices()))
         return await self._generate()
 
     def _say(self, choices: Sequence[Choice]) -> Response:
@@ -184,17 +185,19 @@ def _card(model: ServedModel) -> ModelCard:
     return ModelCard(id=model.name, created=model.created, owned_by="tunesmith")
 
 
-@router.get("/health", response_model=Status, responses={503: {"model": Status, "description": "A decoder has failed: start anew."}})
+@router.get(
+    "/health", response_model=Status, responses={503: {"model": Status, "description": "A decoder has failed or is stuck: start anew."}}
+)
 async def health(request: Request) -> Response:
     """Whether the process works; it does while it drains."""
-    return _status("ok" if state_of(request).service.is_healthy else "failed")
+    return _status(state_of(request).service.state)
 
 
 @router.get("/ready", response_model=Status, responses={503: {"model": Status, "description": "No new requests are taken."}})
 async def ready(request: Request) -> Response:
     """Whether to send requests here."""
     service = state_of(request).service
-    return _status("draining" if service.is_draining else "ok" if service.is_healthy else "failed")
+    return _status("draining" if service.is_draining else service.state)
 
 
 def _status(word: str) -> Response:

@@ -18,17 +18,23 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Literal
 
 from tunesmith.engine.generation.decoder import Decoder
 from tunesmith.engine.generation.sequences import Request
-from tunesmith.serve.decoding import DecoderThread, Generation
-from tunesmith.serve.problems import ApiError, failed, shutting_down, too_busy
+from tunesmith.serve.decoding import DecoderThread
+from tunesmith.serve.generations import Generation
+from tunesmith.serve.problems import ApiError, failed, shutting_down, stuck, too_busy
+from tunesmith.serve.recovery import Trouble
 from tunesmith.together import BaseNetwork, ServedModel
 
 UNMEASURED_SECONDS = 5
 """To come again after, where no sequence has ended yet."""
 LONGEST_WAIT_SECONDS = 120
 POLL_SECONDS = 0.05
+WATCH_SECONDS = 1.0
+"""Between two looks at whether the decoders' steps end."""
+State = Literal["ok", "stuck", "failed"]
 
 
 class GenerationService:
@@ -41,7 +47,9 @@ class GenerationService:
         batch_size: int = 64,
         queue_size: int = 256,
         request_seconds: float = 300.0,
+        step_seconds: float = 120.0,
         on_step: Callable[[int], None] = lambda size: None,
+        on_trouble: Callable[[Trouble], None] = lambda trouble: None,
     ) -> None:
         """See the class.
 
@@ -50,7 +58,9 @@ class GenerationService:
             batch_size: most sequences decoded together, on each base.
             queue_size: most sequences that wait for that, on each base.
             request_seconds: most time between a submission and its last token.
+            step_seconds: longest a step of a decoder may take before it counts as stuck.
             on_step: called with the number of sequences that a step of a decoder gave a token.
+            on_trouble: called for every step that failed or does not end.
         """
         self.models = {model.name: model for model in models}
         self.most_in_flight = batch_size + queue_size
@@ -61,8 +71,10 @@ class GenerationService:
         self._num_held = 0
         self._batch_size = batch_size
         self._request_seconds = request_seconds
-        self._on_step = on_step
+        self._step_seconds = step_seconds
+        self._on_step, self._on_trouble = on_step, on_trouble
         self._threads: dict[int, DecoderThread] = {}
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the threads, and return when all take requests.
@@ -74,10 +86,19 @@ class GenerationService:
             context_length = max(model.context_length for model in self.models.values() if model.base is base)
             make = partial(_make_decoder, base, context_length=context_length, batch_size=self._batch_size)
             name = base.loaded.directory.name
-            self._threads[id(base)] = thread = DecoderThread(make, name=name, on_step=self._on_step)
+            self._threads[id(base)] = thread = DecoderThread(
+                make, name=name, step_seconds=self._step_seconds, on_step=self._on_step, on_trouble=self._on_trouble
+            )
             thread.start()
         for thread in self._threads.values():
             await thread.ready
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(min(WATCH_SECONDS, self._step_seconds / 4))
+            for thread in self._threads.values():
+                thread.watch()
 
     @contextmanager
     def holding(self) -> Iterator[None]:
@@ -97,13 +118,16 @@ class GenerationService:
             is_again: they were accepted before and are generated anew: neither a full queue nor draining refuses them.
 
         Raises:
-            ApiError: the queue is full (with the seconds after which there should be room), the service stops or has failed.
+            ApiError: the queue is full (with the seconds after which there should be room), the service stops, or the decoder has
+                failed or is stuck.
         """
         if self._is_cut or (self.is_draining and not is_again):
             raise shutting_down()
         thread = self._thread(model)
         if thread.failure is not None:
             raise failed()
+        if thread.is_stuck:
+            raise stuck()
         missing = thread.num_in_flight + len(requests) - self.most_in_flight
         if missing > 0 and not is_again:
             raise too_busy(_seconds_until_free(thread, missing, asyncio.get_running_loop().time()))
@@ -117,9 +141,17 @@ class GenerationService:
         return next((thread.failure for thread in self._threads.values() if thread.failure is not None), None)
 
     @property
+    def state(self) -> State:
+        """Whether every decoder runs; one that is stuck may yet go on."""
+        threads = self._threads.values()
+        if not threads or any(thread.failure is not None or not thread.ready.done() for thread in threads):
+            return "failed"
+        return "stuck" if any(thread.is_stuck for thread in threads) else "ok"
+
+    @property
     def is_healthy(self) -> bool:
         """Every decoder runs."""
-        return bool(self._threads) and all(thread.failure is None and thread.ready.done() for thread in self._threads.values())
+        return self.state == "ok"
 
     @property
     def is_ready(self) -> bool:
@@ -158,6 +190,8 @@ class GenerationService:
     async def stop(self) -> None:
         """Cut what runs and end the threads."""
         self.cut()
+        if self._watching is not None:
+            self._watching.cancel()
         for thread in self._threads.values():
             await thread.stop()
 

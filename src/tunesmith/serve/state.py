@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from tunesmith.config import ServeConfig
+from tunesmith.serve.forms import SchemaProcesses
 from tunesmith.serve.guarding import Guard
 from tunesmith.serve.metrics import Metrics
 from tunesmith.serve.problems import unknown_model
@@ -27,6 +28,9 @@ class ServerState:
     """By the names of the models they stand before."""
     renderers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="render"))
     """Makes tokens of prompts beside the event loop; one at a time, for tokenizers are not made for several threads."""
+
+    schemas: SchemaProcesses = field(default_factory=SchemaProcesses)
+    """Look at clients' schemas."""
 
     def model(self, name: str) -> ServedModel:
         """By the name a client gives.

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,15 +15,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tunesmith.serve.decoding import Generation
+from tunesmith.serve.generations import Generation
+from tunesmith.serve.ids import request_id
 from tunesmith.serve.metrics import Metrics
-from tunesmith.serve.problems import ApiError
+from tunesmith.serve.problems import ApiError, failed
 from tunesmith.serve.shapes import Choice
 
 LOGGER = logging.getLogger("tunesmith.serve")
-REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 CLIENT_LEFT = 499
 """nginx's status for it."""
 ROUTES = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics", "/openapi.json"})
@@ -82,8 +81,14 @@ def record_of(scope: Scope) -> Record:
     return record
 
 
+async def answer_error(error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer in OpenAI's shape."""
+    record_of(scope).error = error
+    await JSONResponse(error.document(), error.status, headers=error.headers)(scope, receive, send)
+
+
 class Telemetry:
-    """The outermost layer: gives every request an id, and tells of it when it is over."""
+    """The outermost layer: gives every request an id, answers for what failed further in, and tells of it when it is over."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, log_prompts: bool) -> None:
         self._app, self._metrics, self._log_prompts = app, metrics, log_prompts
@@ -93,7 +98,9 @@ class Telemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = scope["tunesmith.record"] = Record(id=_request_id(scope), logs_prompts=self._log_prompts)
+        record = scope["tunesmith.record"] = Record(
+            id=request_id(Headers(scope=scope).get("x-request-id", "")), logs_prompts=self._log_prompts
+        )
 
         async def send_noting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -104,6 +111,11 @@ class Telemetry:
         start = time.perf_counter()
         try:
             await self._app(scope, receive, send_noting)
+        except Exception:
+            LOGGER.exception("request failed", extra={"fields": {"id": record.id}})
+            if record.status:  # there is no taking back what has been sent: the connection ends
+                raise
+            await answer_error(failed(), scope, receive, send_noting)
         finally:
             self._tell(scope, record, time.perf_counter() - start)
 
@@ -120,12 +132,6 @@ class Telemetry:
             if record.seconds_per_token is not None:
                 self._metrics.per_token.labels(model).observe(record.seconds_per_token)
         LOGGER.info("request", extra={"fields": _fields(scope, record, status, seconds)})
-
-
-def _request_id(scope: Scope) -> str:
-    """The client's own where it is a plain word."""
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else f"req-{secrets.token_hex(8)}"
 
 
 def _route(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from tunesmith.serve.problems import ApiError, invalid
@@ -24,7 +25,9 @@ def from_validation(errors: Sequence[Mapping[str, Any]], body: Any) -> ApiError:
     if error["type"] == "missing":
         return invalid(param, f"{param} is missing.", code="missing_required_parameter")
     if error["type"] == "extra_forbidden":
-        return invalid(param, f"There is no parameter {param}.", code="unknown_parameter")
+        near = get_close_matches(param, [name for name in KNOWN if name != param], n=1) if len(path) == 1 else []
+        meant = f" Did you mean {near[0]}?" if near else ""
+        return invalid(param, f"There is no parameter {param}.{meant}", code="unknown_parameter")
     if top in UNSUPPORTED or error["type"] == "none_required":
         name = top if top in UNSUPPORTED else param
         message = f"{name} is not supported by this server, but for the value that changes nothing."
@@ -69,9 +72,11 @@ def _message(error: Mapping[str, Any]) -> str:
     return text[:1].lower() + text[1:300]
 
 
+FIELDS = {**ChatRequest.model_fields, **CompletionRequest.model_fields}
+
+
 def _unsupported() -> frozenset[str]:
-    fields = {**ChatRequest.model_fields, **CompletionRequest.model_fields}
-    return frozenset(name for name, field in fields.items() if "Unsupported" in repr(field.annotation) or _is_marked(field.metadata))
+    return frozenset(name for name, field in FIELDS.items() if "Unsupported" in repr(field.annotation) or _is_marked(field.metadata))
 
 
 def _is_marked(metadata: Sequence[Any]) -> bool:
@@ -80,3 +85,4 @@ def _is_marked(metadata: Sequence[Any]) -> bool:
 
 UNSUPPORTED = _unsupported()
 """Names of parameters that take one value only."""
+KNOWN = sorted(FIELDS.keys() - UNSUPPORTED)

@@ -54,6 +54,7 @@ class Decoder:
         self._waiting: list[Running] = []
         self._running: list[Running] = []
         self._num_submitted = 0
+        self._in_step: list[Running] = []
         self._switch = AdapterSwitch(network)
         self.why_padded = why_not_in_slots(network)
         """Empty, or why this network is decoded in padded batches: a new sequence then waits for the whole batch before it."""
@@ -70,6 +71,11 @@ class Decoder:
     @property
     def num_running(self) -> int:
         return len(self._running)
+
+    @property
+    def numbers_in_step(self) -> list[int]:
+        """Sequences of the latest step; should it raise, those it was for."""
+        return [one.id for one in self._in_step]
 
     @property
     def is_idle(self) -> bool:
@@ -114,8 +120,9 @@ class Decoder:
     @torch.inference_mode()
     def step(self) -> list[NewToken]:
         """One call of the network: waiting prompts enter where there is room; a new token for each that entered or runs."""
+        self._in_step = self._running
         entering = self._runner.admit(self._waiting, self._running)
-        batch = [*entering, *self._running]
+        self._in_step = batch = [*entering, *self._running]
         if not batch:
             return []
         logits = self._runner.logits(entering, self._running)

@@ -3,8 +3,9 @@
 >>> Checker({"type": "object", "required": ["city"]}, place="json_schema").problem('{"town": "Bern"}')
 "the whole: 'city' is a required property"
 
-Schemas come from clients, too (`response_format`). So nothing is fetched for a `$ref`, the steps of a check are counted, and patterns have
-a time limit; `patternProperties` is refused, as its patterns cannot be given one.
+Schemas come from clients, too (`response_format`; those are checked in another process, see `serve/forms.py`). So nothing is fetched for
+a `$ref`, the steps of a check are counted, and patterns have a time limit; `patternProperties` is refused, as its patterns cannot be
+given one.
 """
 
 from __future__ import annotations
@@ -222,10 +223,14 @@ class JsonSchemaRule:
         self._checker = Checker(schema, place=place)
 
     def check_answer(self, text: str, messages: Sequence[Message]) -> AnswerVerdict:
-        """Say what is wrong with it; the log is told only that something is."""
+        """Say what is wrong with it."""
         del messages
-        problem = self._checker.problem(text)
-        if problem is None:
-            return AnswerVerdict(text=text)
-        detail = "not JSON" if problem.startswith("not JSON") else "JSON, but not by the schema"
-        return AnswerVerdict(text=text, problem=problem, fired=(Firing(rule=NAME, side="answer", action="retry", detail=detail),))
+        return verdict_on(text, self._checker.problem(text))
+
+
+def verdict_on(text: str, problem: str | None) -> AnswerVerdict:
+    """Of a text and what is wrong with it; the log is told only that something is."""
+    if problem is None:
+        return AnswerVerdict(text=text)
+    detail = "not JSON" if problem.startswith("not JSON") else "JSON, but not by the schema"
+    return AnswerVerdict(text=text, problem=problem, fired=(Firing(rule=NAME, side="answer", action="retry", detail=detail),))

@@ -6,14 +6,14 @@ Answers: personal data, profanity, length, and last the schema, so that nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from tunesmith.data.storing.prepared import load_data_of, load_prepared
 from tunesmith.runs import RunDirectory, open_run
 from tunesmith.serve.guarding import AnswerVerdict, Firing, PromptVerdict
-from tunesmith.serve.guardrails.json_schema import JsonSchemaRule, JsonSchemaSettings
+from tunesmith.serve.guardrails.json_schema import JsonSchemaRule
 from tunesmith.serve.guardrails.length import CountTokens, LengthRule
 from tunesmith.serve.guardrails.pii import PiiRule
 from tunesmith.serve.guardrails.profanity import ProfanityRule
@@ -100,21 +100,6 @@ class Guardrails:
             retries=schema.retries if schema else 0,
             retry_temperature=schema.temperature if schema else 0.0,
             notes=_notes(scope),
-        )
-
-    def with_json_schema(self, schema: Mapping[str, Any], *, place: str) -> Guardrails:
-        """These rules and, last, a schema that one request asks for.
-
-        Raises:
-            ConfigError: it cannot be used.
-        """
-        settings = JsonSchemaSettings()
-        return Guardrails(
-            prompt_rules=self.prompt_rules,
-            answer_rules=[*self.answer_rules, JsonSchemaRule(schema, place=place)],
-            retries=max(self.retries, settings.retries),
-            retry_temperature=max(self.retry_temperature, settings.temperature),
-            notes=self.notes,
         )
 
     @property

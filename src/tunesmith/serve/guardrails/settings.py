@@ -11,6 +11,7 @@ A rule that is left out, or false, is off.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -76,13 +77,27 @@ def _read(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        found = _parse(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ConfigError(str(file), f"it cannot be read ({reason})", expected="a YAML file of rules", remedy="correct it") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
         raise ConfigError(str(file), "no mapping", expected="a YAML file of rules such as `scope: true`", remedy="correct it")
     return found
+
+
+def _parse(text: str) -> Any:
+    """YAML whose only words for yes and no are `true` and `false`, as in YAML 1.2: 1.1 reads the keys and values `on` and `off` as such."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """With resolvers of its own."""
+
+    boolean = "tag:yaml.org,2002:bool"
+    resolvers = yaml.SafeLoader.yaml_implicit_resolvers.items()
+    Loader.yaml_implicit_resolvers = {first: [one for one in known if one[0] != boolean] for first, known in resolvers}
+    Loader.add_implicit_resolver(boolean, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+    return yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
 
 
 def _put(values: dict[str, Any], override: str) -> None:
@@ -93,7 +108,7 @@ def _put(values: dict[str, Any], override: str) -> None:
     if not equals or not all(path):
         raise ConfigError(f"--set {override}", "not KEY=VALUE", expected="a setting such as scope.by=words", remedy="correct it")
     try:
-        value = yaml.safe_load(text)
+        value = _parse(text)
     except yaml.YAMLError:
         raise ConfigError(
             f"--set {override}", "the value is no YAML", expected="a value such as 0.5 or [a, b]", remedy="quote it"
