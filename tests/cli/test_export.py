@@ -63,11 +63,12 @@ def test_openai_data(tunesmith: Tunesmith, workspace: Workspace) -> None:
     [
         (["--to", "merged", "--type", "f16"], "--type given"),
         (["--to", "gguf", "--dtype", "float16"], "--dtype given"),
-        (["--to", "merged", "--repo", "a/b"], "--repo, --public and --adapter given"),
-        (["--to", "merged", "--num-ctx", "9"], "--temperature and --num-ctx given"),
+        (["--to", "merged", "--repo", "a/b"], "--repo given; expected only with --to hub. To go on: leave it out"),
+        (["--to", "gguf", "--repo", "a/b", "--public"], "--repo and --public given; expected only with --to hub. To go on: leave them out"),
+        (["--to", "merged", "--num-ctx", "9"], "--num-ctx given"),
         (["--to", "hub"], "--repo is not given"),
         (["--to", "openai-data", "--type", "f16"], "--type given"),
-        (["--to", "openai-data", "--parity-tokens", "3"], "--licence, --parity-examples and --parity-tokens given"),
+        (["--to", "openai-data", "--parity-tokens", "3"], "--parity-tokens given"),
         (["--to", "nowhere"], "nowhere"),
         (["--to", "merged", "--parity-examples", "0"], "parity_examples"),
     ],
@@ -96,7 +97,7 @@ def pushed(*words: str | Path, endpoint: str, directory: Path) -> subprocess.Com
     """In a process of its own: the hub's client reads its address when it is imported."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(directory / "home"), "HF_TOKEN": "hf_test", "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "-m", "tunesmith.cli", "export", *map(str, words), "--to", "hub", "--repo", "acme/faq", *FEW]
+    command = [sys.executable, "-m", "tunesmith", "export", *map(str, words), "--to", "hub", "--repo", "acme/faq", *FEW]
     return subprocess.run(command, env={**kept, **settings}, cwd=directory, capture_output=True, text=True, check=False)
 
 

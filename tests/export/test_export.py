@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,8 @@ def test_a_template_that_gives_other_tokens_is_noticed(chat_run: RunDirectory, t
         export(chat_run, "merged", tmp_path / "out")
 
 
-def test_nothing_is_overwritten(chat_run: RunDirectory, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(chat_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.export.export.open_subject", None)  # it is told before a model is opened
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(DataError, match="never overwritten"):
@@ -216,15 +218,70 @@ def test_four_bits_need_the_tool(chat_run: RunDirectory, tmp_path: Path, monkeyp
         export(chat_run, "gguf", tmp_path / "out", gguf_type="q4_k_m")
 
 
-def test_four_bits_through_the_tool(chat_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = tmp_path / four_bits.TOOL
-    tool.write_text('#!/bin/sh\nprintf "%s" "$3" > "$2"\n', encoding="utf-8")  # stands in for llama.cpp's
+def stand_in(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands for llama.cpp's tool: it is given source, target and type."""
+    tool = folder / four_bits.TOOL
+    tool.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setattr("tunesmith.export.export.has_llama_cpp", lambda: False)
+
+
+def test_four_bits_through_the_tool(chat_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, f'cp "$1" "$2" && printf "%s" "$3" > {tmp_path}/asked', monkeypatch)
     done = export(chat_run, "gguf", tmp_path / "out", gguf_type="q4_0")
     assert [name for name, _ in done.files if name.endswith(".gguf")] == ["faq-q4_0.gguf"]
-    assert (done.directory / "faq-q4_0.gguf").read_text(encoding="utf-8") == "Q4_0"
+    assert (tmp_path / "asked").read_text(encoding="utf-8") == "Q4_0"
+    assert done.parity.read_back is not None
+    assert done.parity.read_back.startswith("before llama-quantize made q4_0 of it: ")
+    assert "of the weights in f16" in done.parity.read_back  # as this one, which only copies, left them
+
+
+def test_a_tool_that_fails_is_told_in_its_own_words(chat_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, "echo 'libllama.so: cannot open' >&2; exit 3", monkeypatch)
+    with pytest.raises(AssetError, match=r"llama-quantize failed \(libllama.so: cannot open\)"):
+        export(chat_run, "gguf", tmp_path / "out", gguf_type="q4_0")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tool_that_does_not_start_is_told_at_once(chat_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(tmp_path, "echo 'libggml.so.0: cannot open shared object file' >&2; exit 127", monkeypatch)
+    monkeypatch.setattr("tunesmith.export.export.open_subject", None)  # nothing is opened before
+    with pytest.raises(ConfigError, match=r"does not start \(libggml"):
+        export(chat_run, "gguf", tmp_path / "out", gguf_type="q4_0")
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("writer.add_eos_token_id(0)", "its eos_id is 0"),
+        ("writer.add_tensor('extra.weight', np.zeros(4, np.float32))", "wrote other tensors, extra.weight among them"),
+    ],
+)
+def test_what_the_tool_lost_is_noticed(
+    change: str, found: str, chat_run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "rewrite.py"
+    script.write_text(REWRITE.format(change=change), encoding="utf-8")
+    stand_in(tmp_path, f'{sys.executable} {script} "$1" "$2"', monkeypatch)
+    with pytest.raises(ParityError, match=found):
+        export(chat_run, "gguf", tmp_path / "out", gguf_type="q4_0")
+
+
+REWRITE = """
+import sys
+import numpy as np
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
+reader, writer = GGUFReader(sys.argv[1]), GGUFWriter(sys.argv[2], "llama")
+for name, field in reader.fields.items():
+    if not name.startswith("GGUF.") and name != "general.architecture" and not (name.endswith("eos_token_id") and "eos" in {change!r}):
+        writer.add_key_value(name, field.contents(), field.types[0], field.types[-1] if len(field.types) > 1 else None)
+for tensor in reader.tensors:
+    writer.add_tensor(tensor.name, tensor.data)
+{change}
+writer.write_header_to_file(); writer.write_kv_data_to_file(); writer.write_tensors_to_file(); writer.close()
+"""
+"""Copies a GGUF file through the `gguf` package, with one thing changed."""
 
 
 def test_the_data_for_hosted_tuners(chat_run: RunDirectory, tiny_llama: Path, tmp_path: Path) -> None:

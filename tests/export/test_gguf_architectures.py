@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from tunesmith.config import ExportConfig, GenerateConfig
 from tunesmith.errors import AssetError, ConfigError
 from tunesmith.export.chat_template import jinja_template
-from tunesmith.export.gguf_file.header import intended_header, writing_of_file
+from tunesmith.export.gguf_file.header import header_of, intended_header, writing_of
 from tunesmith.export.gguf_file.tensors import interleaved
 from tunesmith.export.gguf_file.write import read_back, write_gguf
 from tunesmith.export.ollama.write import plan_ollama
@@ -177,6 +177,7 @@ def test_a_modelfile_asks_for_no_more_context_than_the_file_has(tiny_llama: Path
         ("gemma3", {"layer_types": ["full_attention", *["sliding_attention"] * 4, "full_attention"]}, "no regular order"),
         ("llama", {"hidden_act": "gelu"}, "activation gelu"),
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "of type dynamic"),
+        ("qwen2", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}, "of type yarn; expected one of"),
     ],
 )
 def test_what_llama_cpp_would_compute_otherwise_is_refused(
@@ -229,10 +230,10 @@ def test_prompts_are_written_by_the_files_own_template(tiny_llama: Path, tmp_pat
     file, prompt = tmp_path / "x.gguf", ParityPrompt(source="x", messages=(Message(role="user", content="Why?"),), token_ids=())
     template = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
     write_gguf(opened.hugging_face_network, opened.renderer, file, weight_type="f16", name="x", chat_template=template)
-    assert writing_of_file(file, opened.renderer)(prompt) == "<Why?>"
+    assert writing_of(header_of(gguf.GGUFReader(file)), opened.renderer, file=file)(prompt) == "<Why?>"
     write_gguf(opened.hugging_face_network, opened.renderer, file, weight_type="f16", name="x", chat_template=None)
     with pytest.raises(ParityError, match="has no chat template"):
-        writing_of_file(file, opened.renderer)(prompt)
+        writing_of(header_of(gguf.GGUFReader(file)), opened.renderer, file=file)(prompt)
 
 
 def test_halves_become_pairs() -> None:

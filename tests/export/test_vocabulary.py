@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from tests.tiny_models import SENTENCES
 from tunesmith.errors import ConfigError
-from tunesmith.export.gguf_file.vocabulary import REGEXES, read_vocabulary
+from tunesmith.export.gguf_file.vocabulary import REGEXES, read_vocabulary, unlike_llama_cpp
 from tunesmith.render.renderer import Renderer
 
 
@@ -65,7 +65,10 @@ def test_first_cuts_by_name(tiny_llama: Path) -> None:
     bare = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     regex = next(regex for regex, name in REGEXES.items() if name == "qwen2")
     cuts = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(regex), "isolated"), bare])
-    assert read_vocabulary(renderer_with(tiny_llama, pre_tokenizer=cuts, normalizer=normalizers.NFC()), 500).pre == "qwen2"
+    composing = renderer_with(tiny_llama, pre_tokenizer=cuts, normalizer=normalizers.NFC())
+    assert read_vocabulary(composing, 500).pre == "qwen2"
+    assert "Unicode's NFC" in unlike_llama_cpp(composing)[0]
+    assert unlike_llama_cpp(renderer_with(tiny_llama)) == ()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import typer
 
 from tunesmith.cli.command import NEEDED, verb
 from tunesmith.cli.options import Device, Json
+from tunesmith.cli.targets import refuse_given, show_hosted_files
 from tunesmith.cli.terminal import print_json, print_wrapped, say, table
 from tunesmith.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tunesmith.data.publishing.hosted import HostedFile
     from tunesmith.export.export import Exported
 
 HUB, OLLAMA, PARITY = "On the hub", "For Ollama", "Comparison"
@@ -79,18 +79,20 @@ def export(
     """
     from tunesmith.config import ExportConfig, build
 
-    _refuse(to != "hub" and (repo is not None or public or bool(adapter)), "--repo, --public and --adapter", "only with --to hub")
-    _refuse(
-        to not in ("gguf", "ollama") and gguf_type is not None, "--type", "only with --to gguf or ollama; --dtype is for merged weights"
-    )
-    _refuse(to not in ("merged", "hub") and dtype is not None, "--dtype", "only with --to merged or hub; --type is for GGUF")
-    _refuse(to != "ollama" and (temperature is not None or num_ctx is not None), "--temperature and --num-ctx", "only with --to ollama")
-    compares = licence is not None or parity_examples is not None or parity_tokens is not None
-    _refuse(to == "openai-data" and compares, "--licence, --parity-examples and --parity-tokens", "only with exports of a model")
+    compared = {"--licence": licence, "--parity-examples": parity_examples, "--parity-tokens": parity_tokens}
+    for targets, options, why in (
+        ({"hub"}, {"--repo": repo, "--public": public, "--adapter": adapter}, "only with --to hub"),
+        ({"gguf", "ollama"}, {"--type": gguf_type}, "only with --to gguf or ollama; --dtype is for merged weights"),
+        ({"merged", "hub"}, {"--dtype": dtype}, "only with --to merged or hub; --type is for GGUF"),
+        ({"ollama"}, {"--temperature": temperature, "--num-ctx": num_ctx}, "only with --to ollama"),
+        ({"merged", "gguf", "ollama", "hub"}, compared, "only with exports of a model"),
+    ):
+        if to not in targets:
+            refuse_given(f"export --to {to}", options, why)
     if to == "openai-data":
         from tunesmith.export.export import export_data
 
-        _show_data(export_data(model, out), as_json=as_json)
+        show_hosted_files(export_data(model, out), as_json=as_json)
         return
     if to == "hub" and repo is None:
         raise ConfigError("export --to hub", "--repo is not given", expected="owner/name", remedy="add `--repo`")
@@ -125,19 +127,6 @@ def _show(exported: Exported, *, as_json: bool) -> None:
         print_wrapped(line, label="checked: " if not line.startswith("not checked") else "")
     if exported.address:
         print(f"pushed: {exported.address}")
-
-
-def _show_data(files: list[HostedFile], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"files": [{"path": str(f.path), "examples": f.num_examples, "bytes": f.num_bytes} for f in files]})
-        return
-    for file in files:
-        print(f"written: {file.path} ({file.num_examples:,} examples, {file.num_bytes:,} bytes, every line checked)")
-
-
-def _refuse(is_given: bool, options: str, expected: str) -> None:
-    if is_given:
-        raise ConfigError("export", f"{options} given", expected=expected, remedy="leave it out")
 
 
 command = verb(

@@ -9,6 +9,7 @@ import typer
 
 from tunesmith.cli.command import NEEDED, verb
 from tunesmith.cli.options import Json
+from tunesmith.cli.targets import refuse_given, show_hosted_files
 from tunesmith.cli.terminal import print_json
 from tunesmith.errors import ConfigError
 
@@ -45,7 +46,7 @@ def publish(
 
     if to == "hub":
         hub_id = _required(repo, "--repo", "owner/name")
-        _refuse(out is not None, "--out", "only with --to openai or together")
+        refuse_given("publish", {"--out": out}, "only with --to openai or together")
         from tunesmith.data.publishing.publish import publish_to_hub
 
         prepared = load_prepared(data)
@@ -55,25 +56,17 @@ def publish(
         else:
             print(f"published: {address}")
         return
-    _refuse(repo is not None or public or licence is not None, "--repo, --public and --licence", "only with --to hub")
+    refuse_given("publish", {"--repo": repo, "--public": public, "--licence": licence}, "only with --to hub")
     from tunesmith.data.publishing.hosted import write_for_tuner
 
     files = write_for_tuner(load_prepared(data), to, Path(_required(None if out is None else str(out), "--out", "a new directory")))
-    if as_json:
-        print_json({"files": [{"path": str(f.path), "examples": f.num_examples, "bytes": f.num_bytes} for f in files]})
-    for file in () if as_json else files:
-        print(f"written: {file.path} ({file.num_examples:,} examples, {file.num_bytes:,} bytes, every line checked)")
+    show_hosted_files(files, as_json=as_json)
 
 
 def _required(value: str | None, option: str, expected: str) -> str:
     if value is None:
         raise ConfigError("publish", f"{option} is not given", expected=expected, remedy=f"add `{option}`")
     return value
-
-
-def _refuse(is_given: bool, options: str, expected: str) -> None:
-    if is_given:
-        raise ConfigError("publish", f"{options} given", expected=expected, remedy="leave it out")
 
 
 command = verb(

@@ -17,20 +17,19 @@ from typing import Literal
 
 from tunesmith.config import ExportConfig
 from tunesmith.data.publishing.hosted import HostedFile, write_for_tuner
-from tunesmith.data.storing.directory import new_directory
+from tunesmith.data.storing.directory import new_directory, require_free
 from tunesmith.data.storing.prepared import load_data_of
 from tunesmith.errors import ConfigError
 from tunesmith.export import usage
 from tunesmith.export.card import model_card
-from tunesmith.export.chat_template import jinja_template
-from tunesmith.export.gguf_file.four_bits import KINDS, quantize_file, require_tool
-from tunesmith.export.gguf_file.header import intended_header, writing_of_file
-from tunesmith.export.gguf_file.tensors import WeightType
-from tunesmith.export.gguf_file.write import read_back, write_gguf
+from tunesmith.export.gguf_file.architectures import architecture_of
+from tunesmith.export.gguf_file.four_bits import KINDS, require_tool
+from tunesmith.export.gguf_file.header import writing_of
+from tunesmith.export.gguf_file.make import GgufFile, make_gguf
 from tunesmith.export.hub import push_folder
 from tunesmith.export.merged import write_adapter, write_merged
 from tunesmith.export.ollama.write import OllamaWriting, plan_ollama
-from tunesmith.export.parity import TOLERANCES, Parity, ParityError, compare
+from tunesmith.export.parity import AVERAGE_TOLERANCE, TABLE_TOLERANCE, TOLERANCES, Parity, ParityError, compare
 from tunesmith.export.prompts import ParityPrompts, choose_prompts
 from tunesmith.export.reference import ReferenceAnswer, reference_answers
 from tunesmith.export.runtimes import LLAMA_CPP_ABSENT, LlamaCppRuntime, TransformersRuntime, has_llama_cpp
@@ -88,6 +87,8 @@ def export_model(
     """
     tell = say or _ignore
     _refuse_early(reference, kind, config)
+    if out is not None:
+        require_free(out)
     tell("Opening the model in float32.")
     subject = open_subject(reference, device=device, say=tell)
     target = out or Path("exports") / f"{subject.name}-{_suffix(kind, config)}"
@@ -177,7 +178,7 @@ class _Export:
         gc.collect()
         self.tell("Comparing it in transformers.")
         runtime = TransformersRuntime.of_folder(staging, device=self._device)
-        return self._compared(prompts, answers, runtime, _TYPE_OF_DTYPE[dtype]), usage.merged(self.subject)
+        return self._compared(prompts, answers, runtime, TOLERANCES[_TYPE_OF_DTYPE[dtype]]), usage.merged(self.subject)
 
     def _adapter(self, staging: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer]) -> tuple[Parity, str]:
         run = self.subject.run
@@ -186,58 +187,54 @@ class _Export:
         self.tell("Comparing it in PEFT.")
         base = open_base(run, dtype="float32", device=self.device)
         runtime = TransformersRuntime.of_adapter(staging, base.hugging_face_network)
-        return self._compared(prompts, answers, runtime, "f32"), usage.adapter(self.subject)
+        return self._compared(prompts, answers, runtime, TOLERANCES["f32"]), usage.adapter(self.subject)
 
     def _gguf(self, staging: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer]) -> tuple[Parity, str]:
-        file, found = self._write_gguf(staging)
-        parity = self._in_llama_cpp(file, prompts, answers)
-        return replace(parity, read_back=found), usage.gguf(file.name)
+        made = self._make_gguf(staging)
+        parity = self._in_llama_cpp(made, prompts, answers)
+        return parity, usage.gguf(made.path.name)
 
     def _ollama(self, staging: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer]) -> tuple[Parity, str]:
         plan = plan_ollama(self.subject, self.config)
         said = plan.prove(self.subject, prompts.prompts)
-        file, found = self._write_gguf(staging)
-        write_text(staging / "Modelfile", plan.modelfile(file.name))
-        parity = self._in_llama_cpp(file, prompts, answers, plan.text)
-        return replace(parity, read_back=found, template=said), usage.ollama(self.subject.name, plan.template.limits)
+        made = self._make_gguf(staging)
+        write_text(staging / "Modelfile", plan.modelfile(made.path.name))
+        parity = self._in_llama_cpp(made, prompts, answers, plan.text)
+        return replace(parity, template=said), usage.ollama(self.subject.name, plan.template.limits)
 
-    def _write_gguf(self, staging: Path) -> tuple[Path, str]:
-        wanted = self.config.gguf_type
-        file = staging / f"{self.subject.name}-{wanted}.gguf"
-        in_four_bits = wanted in KINDS
-        first = staging / f"{self.subject.name}-f16.gguf" if in_four_bits else file
-        weight_type: WeightType = "f16" if in_four_bits else wanted  # type: ignore[assignment]
-        self.tell(f"Writing {first.name}.")
-        network, renderer = self.subject.merged(), self.subject.opened.renderer
-        template = renderer.tokenizer.chat_template if self.subject.opened.trained_on_text else jinja_template(renderer)
-        licence = self.licence or (None if self.subject.origin.licence == "unknown" else self.subject.origin.licence)
-        write_gguf(network, renderer, first, weight_type=weight_type, name=self.subject.name, chat_template=template, licence=licence)
-        found = read_back(first, network, weight_type, intended_header(renderer, template))
-        if in_four_bits:
-            self.tell(f"Quantising it to {wanted}.")
-            quantize_file(require_tool(), first, file, wanted)
-            first.unlink()
-            found = f"before llama-quantize made {wanted} of it: {found}"
-        return file, found
+    def _make_gguf(self, staging: Path) -> GgufFile:
+        return make_gguf(self.subject, staging, self.config.gguf_type, licence=self.licence, say=self.tell)
 
     def _in_llama_cpp(
-        self, file: Path, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer], modelfile: OllamaWriting | None = None
+        self, made: GgufFile, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer], modelfile: OllamaWriting | None = None
     ) -> Parity:
         """By the file's own template and ends, or as a Modelfile, which has its own of both, writes prompts."""
         if not has_llama_cpp():
-            return Parity(prompts=prompts.origin, num_special=prompts.num_special, runtimes=(), not_checked=(LLAMA_CPP_ABSENT,))
+            unasked = Parity(prompts=prompts.origin, num_special=prompts.num_special, runtimes=(), not_checked=(LLAMA_CPP_ABSENT,))
+            return replace(unasked, read_back=made.said, limits=made.limits)
         self.tell("Comparing it in llama.cpp.")
         longest = max(len(answer.prompt.token_ids) for answer in answers) + self.config.parity_tokens + 1
         renderer = self.subject.opened.renderer
         stop_ids = renderer.stop_ids if modelfile else frozenset[int]()
-        render = modelfile or writing_of_file(file, renderer)
-        runtime = LlamaCppRuntime(file, context_length=longest, render=render, stop_ids=stop_ids)
-        return self._compared(prompts, answers, runtime, "q4" if self.config.gguf_type in KINDS else self.config.gguf_type)
+        render = modelfile or writing_of(made.header, renderer, file=made.path)
+        runtime = LlamaCppRuntime(made.path, context_length=longest, render=render, stop_ids=stop_ids)
+        in_four_bits = self.config.gguf_type in KINDS
+        rounds = architecture_of(self.subject.opened.hugging_face_network.config).rounds_activations
+        tolerance = AVERAGE_TOLERANCE if in_four_bits else max(TOLERANCES[self.config.gguf_type], TABLE_TOLERANCE if rounds else 0.0)
+        parity = self._compared(prompts, answers, runtime, tolerance, is_on_average=in_four_bits)
+        return replace(parity, read_back=made.said, limits=made.limits)
 
     def _compared(
-        self, prompts: ParityPrompts, answers: Sequence[ReferenceAnswer], runtime: TransformersRuntime | LlamaCppRuntime, weights: str
+        self,
+        prompts: ParityPrompts,
+        answers: Sequence[ReferenceAnswer],
+        runtime: TransformersRuntime | LlamaCppRuntime,
+        tolerance: float,
+        *,
+        is_on_average: bool = False,
     ) -> Parity:
-        found = compare(answers, runtime, tolerance=TOLERANCES[weights], max_new_tokens=self.config.parity_tokens)
+        most = self.config.parity_tokens
+        found = compare(answers, runtime, tolerance=tolerance, max_new_tokens=most, is_on_average=is_on_average)
         return Parity(prompts=prompts.origin, num_special=prompts.num_special, runtimes=(found,))
 
     @property

@@ -112,8 +112,9 @@ class LlamaCppRuntime:
         self.name = f"llama.cpp (llama-cpp-python {metadata.version('llama-cpp-python')})"
         self._render, self._stop_ids = render, stop_ids
         self._model = llama_cpp.Llama(
-            model_path=str(file), n_ctx=context_length, logits_all=True, type_k=0, type_v=0, n_gpu_layers=0, verbose=False
-        )
+            model_path=str(file), n_ctx=context_length, n_threads=torch.get_num_threads(), logits_all=True, type_k=0, type_v=0,
+            n_gpu_layers=0, verbose=False,
+        )  # fmt: skip
         vocabulary = self._model._model.vocab  # shown nowhere else
         self._ends: Callable[[int], bool] = lambda token: bool(llama_cpp.llama_vocab_is_eog(vocabulary, token))
         self._adds_bos = self._model.metadata.get("tokenizer.ggml.add_bos_token") == "true"

@@ -25,7 +25,7 @@ def new_directory(out: Path) -> Iterator[Path]:
     Raises:
         DataError: `out` is taken, or something cannot be written.
     """
-    _require_free(out)
+    require_free(out)
     remove_abandoned(out)
     was_there = out.is_dir()
     try:
@@ -45,7 +45,12 @@ def new_directory(out: Path) -> Iterator[Path]:
             out.mkdir()
 
 
-def _require_free(out: Path) -> None:
+def require_free(out: Path) -> None:
+    """Refuse a directory that holds something, before work is spent on what is to be put there.
+
+    Raises:
+        DataError: it is taken.
+    """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise _taken(out)
 

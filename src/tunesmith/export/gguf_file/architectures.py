@@ -31,6 +31,11 @@ class Architecture:
     knows_windows: bool = False
     """llama.cpp has the sliding windows of this architecture."""
 
+    @property
+    def rounds_activations(self) -> bool:
+        """On a CPU llama.cpp looks GELU up in a table of half precision, whatever the weights are (ggml-cpu/vec.h, GGML_GELU_FP16)."""
+        return self.activation.startswith("gelu")
+
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "llama": Architecture(arch=MODEL_ARCH.LLAMA, activation="silu", interleaves=True),

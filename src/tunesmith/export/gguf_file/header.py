@@ -1,7 +1,9 @@
 """What a GGUF file says of prompts and answers beside its tokens: the chat template, the special ids, whether BOS is put first.
 
->>> read_header(Path("faq-f16.gguf")) == intended_header(renderer, jinja)
+>>> header_of(GGUFReader("faq-f16.gguf")) == intended_header(renderer, jinja)
 True
+
+A reader goes through every token of the vocabulary when it is made, seconds where there are 262,144: it is made once for each file.
 """
 
 from __future__ import annotations
@@ -31,9 +33,8 @@ class Header:
     adds_bos: bool | None
 
 
-def read_header(file: Path) -> Header:
+def header_of(reader: GGUFReader) -> Header:
     """As any program finds it."""
-    reader = GGUFReader(file)
 
     def value(key: str) -> Any:
         field = reader.get_field(key)
@@ -60,27 +61,26 @@ def intended_header(renderer: Renderer, chat_template: str | None) -> Header:
     )
 
 
-def require_header(file: Path, expected: Header) -> None:
+def require_header(reader: GGUFReader, expected: Header, *, file: Path) -> None:
     """Compare what a file says with what was meant.
 
     Raises:
         ParityError: it says something else.
     """
-    found, meant = asdict(read_header(file)), asdict(expected)
+    found, meant = asdict(header_of(reader)), asdict(expected)
     for name, value in meant.items():
         if found[name] != value:
             remedy = "export again; if it stays so, report it"
             raise ParityError(str(file), f"its {name} is {found[name]!r}", expected=repr(value), remedy=remedy)
 
 
-def writing_of_file(file: Path, renderer: Renderer) -> Callable[[ParityPrompt], str]:
+def writing_of(header: Header, renderer: Renderer, *, file: Path) -> Callable[[ParityPrompt], str]:
     """A prompt -> the text that the file's own chat template gives; BOS, which llama.cpp adds by itself, taken off."""
-    source = read_header(file).chat_template
 
     def text(prompt: ParityPrompt) -> str:
-        if source is None:
+        if header.chat_template is None:
             remedy = "export again; if it stays so, report it"
             raise ParityError(str(file), "the file has no chat template", expected="one, as the model is asked in chats", remedy=remedy)
-        return render_jinja(renderer, prompt.messages, True, fields=prompt.fields, without_bos=True, source=source)
+        return render_jinja(renderer, prompt.messages, True, fields=prompt.fields, without_bos=True, source=header.chat_template)
 
     return text

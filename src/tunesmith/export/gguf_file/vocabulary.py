@@ -55,6 +55,14 @@ def read_vocabulary(renderer: Renderer, num_rows: int) -> Vocabulary:
     return _byte_level(renderer, parts, num_rows)
 
 
+def unlike_llama_cpp(renderer: Renderer) -> tuple[str, ...]:
+    """Texts that llama.cpp splits otherwise, in sentences: it composes no letters, which Qwen's tokenizer does first (NFC)."""
+    parts: dict[str, Any] = json.loads(renderer.tokenizer.backend_tokenizer.to_str())
+    if (parts["normalizer"] or {}).get("type") != "NFC":
+        return ()
+    return ("the tokenizer composes letters and their marks first (Unicode's NFC), which llama.cpp does not: give it composed text",)
+
+
 def _byte_level(renderer: Renderer, parts: Mapping[str, Any], num_rows: int) -> Vocabulary:
     pre = _first_cuts(parts)
     if bool(parts["model"].get("ignore_merges")) != (pre in WHOLE_WORDS):
@@ -64,7 +72,7 @@ def _byte_level(renderer: Renderer, parts: Mapping[str, Any], num_rows: int) -> 
 
 
 def _first_cuts(parts: Mapping[str, Any]) -> str:
-    """llama.cpp's name of what a text is cut into before any merge. NFC, which Qwen asks for first, llama.cpp does not do."""
+    """llama.cpp's name of what a text is cut into before any merge; of NFC see `unlike_llama_cpp`."""
     normalizer, first = parts["normalizer"], parts["pre_tokenizer"]
     if normalizer is not None and normalizer["type"] != "NFC":
         raise refused(f"a tokenizer with the normaliser {normalizer['type']}", "none")

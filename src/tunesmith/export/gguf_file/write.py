@@ -93,8 +93,9 @@ def read_back(file: Path, network: PreTrainedModel, weight_type: WeightType, hea
         ParityError: the header says something else.
         AssetError: a tensor is missing, or another one than was to be written.
     """
-    require_header(file, header)
-    written = {tensor.name: tensor for tensor in GGUFReader(file).tensors}
+    reader = GGUFReader(file)
+    require_header(reader, header, file=file)
+    written = {tensor.name: tensor for tensor in reader.tensors}
     rounded = 0
     expected_names = set()
     for tensor in gguf_tensors(network, architecture_of(network.config), weight_type):
