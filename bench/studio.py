@@ -55,6 +55,7 @@ def measure(num_runs: int, num_steps: int, num_examples: int, repeats: int) -> l
             add_evaluation(runs / name, num_examples=num_examples, shift=name == "faq-001")
             add_analysis(runs / name)
         with studio(runs, prepared, cwd=directory) as running, launch() as browser:
+            browser.new_page().close()  # its own start is not the studio's
             return [_measure_page(browser, running.address, name, repeats) for name in PAGES]
 
 

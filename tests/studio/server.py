@@ -24,7 +24,7 @@ class Running:
 @contextmanager
 def studio(runs: Path, data: Path, *, cwd: Path, words: tuple[str, ...] = ()) -> Iterator[Running]:
     """Start `tunesmith studio` on a free port; it is stopped with the block."""
-    command = [sys.executable, "-m", "tunesmith.cli", "studio", "--runs", str(runs), "--data", str(data), "--port", "0", "--json", *words]
+    command = [sys.executable, "-m", "tunesmith", "studio", "--runs", str(runs), "--data", str(data), "--port", "0", "--json", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (cwd / "studio.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=log)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from tunesmith.studio.access import MOST_BODY_BYTES, Access, Guard, is_loopback
+from tunesmith.studio.access import Access, Guard, is_loopback
+from tunesmith.studio.bodies import MOST_BODY_BYTES
 
 LOCAL = {"host": "127.0.0.1:8080"}
 ABROAD = {"host": "192.168.1.7:8080"}
@@ -185,3 +190,61 @@ def test_every_answer_forbids_other_hosts_frames_and_guessing(local: TestClient)
 def test_a_huge_body_is_refused_by_its_length(local: TestClient, length: str) -> None:
     headers = {**LOCAL, "origin": "http://127.0.0.1:8080", "content-length": length}
     assert local.post("/", headers=headers, content=b"").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Forwarded", "for=192.0.2.60;proto=http"),
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-Host", "studio.example"),
+        ("X-Forwarded-Prefix", "/x"),
+        ("X_Forwarded_For", "203.0.113.9"),
+        ("X-Real-IP", "203.0.113.9"),
+        ("Via", "1.1 proxy"),
+        ("CF-Connecting-IP", "203.0.113.9"),
+        ("X-Forwarded-For", ""),
+    ],
+)
+def test_what_a_proxy_brings_is_not_of_this_machine(local: TestClient, name: str, value: str) -> None:
+    """Even where it writes this machine's name over the one that it was called by."""
+    for path in ("/", "/login"):
+        done = local.get(path, headers={**LOCAL, name: value})
+        assert done.status_code == 403
+        assert "--allow-host" in done.text
+    with (
+        pytest.raises(WebSocketDisconnect),
+        local.websocket_connect("/ws", headers={**LOCAL, "origin": "http://127.0.0.1:8080", name: value}),
+    ):
+        pass
+
+
+def test_the_token_opens_to_those_behind_a_proxy() -> None:
+    access = Access.on("127.0.0.1", allowed=["studio.example"])
+    forwarded = {"host": "studio.example", "x-forwarded-for": "203.0.113.9", "via": "1.1 proxy"}
+    assert client(access).get("/", headers=forwarded).status_code == 401
+    cookie = client(access).get(f"/login?token={access.token}", headers=forwarded).headers["set-cookie"].partition(";")[0]
+    assert client(access).get("/", headers={**forwarded, "cookie": cookie}).text == "secret"
+
+
+def test_http_1_0_is_a_proxys() -> None:
+    """As nginx speaks when it is not told otherwise; it adds no header then."""
+    scope = {"type": "http", "http_version": "1.0", "method": "GET", "path": "/", "query_string": b"", "headers": [(b"host", b"127.0.0.1")]}
+    assert asyncio.run(status_of(Guard(Starlette(routes=[Route("/", secret)]), Access.on("127.0.0.1")), scope)) == 403
+    assert (
+        asyncio.run(status_of(Guard(Starlette(routes=[Route("/", secret)]), Access.on("127.0.0.1")), {**scope, "http_version": "1.1"}))
+        == 200
+    )
+
+
+async def status_of(app: ASGIApp, scope: dict[str, Any]) -> int:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return int(sent[0]["status"])

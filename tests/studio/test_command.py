@@ -67,7 +67,7 @@ def test_a_taken_port_is_one_paragraph(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen(1)
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "tunesmith.cli", "studio", "--port", str(port)]
+        command = [sys.executable, "-m", "tunesmith", "studio", "--port", str(port)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert f"error: 127.0.0.1:{port}: it cannot be listened on" in done.stderr

@@ -18,7 +18,7 @@ from tests.studio.made import make_data
 from tunesmith.config import PrepareConfig
 from tunesmith.data.prepare import prepare
 from tunesmith.errors import DataError
-from tunesmith.studio.pages import data_version
+from tunesmith.studio.pages import data_reading, data_version
 from tunesmith.studio.pages.data_findings import read_flagged
 from tunesmith.studio.pages.data_reading import Row, histogram, open_rows, search_words, word_lengths
 from tunesmith.studio.pages.data_review import Draft, check_name, free_name
@@ -74,12 +74,27 @@ def test_rows_are_read_searched_and_measured(tmp_path: Path) -> None:
     rows = open_rows(make_data(tmp_path, "faq", num_examples=30) / "train.jsonl")
     assert len(rows) == 30
     assert rows.at([29, 0])[0].source == "faq.jsonl:30"
-    assert rows.matching('"part 7 " work') == [7]
+    assert rows.matching('"part 7 " work') == rows.matching('WORK "part 7 "') == [7]
     assert search_words('a "B c" d"') == ["a", "b c", 'd"']
     lengths = word_lengths(rows)
     assert sum(lengths["prompt"]["counts"]) == sum(lengths["answer"]["counts"]) == 30
     assert histogram([0, 3, 3]) == {"width": 1, "counts": [1, 0, 2]}
     assert histogram([48, 1, 2, 3]) == {"width": 2, "counts": [2, 1, *[0] * 21, 1]}
+
+
+def test_a_file_too_large_to_keep_is_searched_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = make_data(tmp_path, "faq", num_examples=30) / "train.jsonl"
+    kept, anew = open_rows(file), open_rows(file)
+    monkeypatch.setattr(data_reading, "MOST_SEARCHED_BYTES", 100)
+    assert [anew.matching('"part 7 "') for _ in range(2)] == [[7], [7]]
+    monkeypatch.undo()
+    assert kept.matching('"part 7 "') == [7]
+    kept.examples.close()
+    file.unlink()
+    assert kept.matching("9 WORK") == [9, 19, 29]
+    anew.examples.close()
+    with pytest.raises(DataError):
+        anew.matching("9")
 
 
 def test_lines_that_are_no_rows_are_empty_ones(tmp_path: Path) -> None:

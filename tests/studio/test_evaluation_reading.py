@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("nicegui", reason="the extra `studio` is not installed")
 
-from tests.studio.made import HOSTILE_TEXT, make_data, make_run
+from tests.studio.made import HOSTILE_TEXT, make_data, make_run, write_lines
 from tests.studio.made_evaluation import add_analysis, add_evaluation
 from tunesmith.studio.pages.compare_reading import Compared, differing, differing_settings, score_rows
 from tunesmith.studio.pages.evaluation import metric_row
@@ -95,6 +95,25 @@ def test_the_nearest_rows_share_words(data: Path) -> None:
     assert near[0].row.source == "faq.jsonl:8"
     assert near[0].similarity > near[1].similarity
     assert space.nearest("xyzzy") == []
+
+
+def test_likeness_is_that_of_tf_idf(tmp_path: Path) -> None:
+    sklearn = pytest.importorskip("sklearn.feature_extraction.text")
+    prompts = ["Is it free?", "How do I pay, pay by card?", "", "is it? Is it!", "Über uns: 24/7 free", "how do i return a card"]
+    file = write_lines(tmp_path / "train.jsonl", [{"messages": [{"role": "user", "content": one}, {}]} for one in prompts])
+    vectorizer = sklearn.TfidfVectorizer(token_pattern=r"(?u)\w+", sublinear_tf=True)
+    vectors = vectorizer.fit_transform(prompts)
+    space = open_space(file)
+    for asked in [*prompts, "free free CARD unheard-of card", "xyzzy"]:
+        cosines = (vectorizer.transform([asked]) @ vectors.T).toarray()[0]
+        expected = sorted(((place, pytest.approx(one)) for place, one in enumerate(cosines) if one > 0), key=lambda one: -cosines[one[0]])
+        assert [(one.place, one.similarity) for one in space.nearest(asked, len(prompts))] == expected
+        assert space.nearest(asked, 2) == space.nearest(asked, len(prompts))[:2]
+
+
+@pytest.mark.parametrize("lines", [[], [{"text": "!"}], [{}]])
+def test_rows_without_words_are_near_to_nothing(tmp_path: Path, lines: list[dict[str, str]]) -> None:
+    assert open_space(write_lines(tmp_path / "train.jsonl", lines)).nearest("anything") == []
 
 
 def test_runs_differ_in_settings_and_examples(tmp_path: Path, data: Path) -> None:

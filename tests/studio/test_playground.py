@@ -14,12 +14,13 @@ import pytest
 from tests.samples import prepare_qa
 from tunesmith.config import GenerateConfig, PrepareConfig, TrainConfig
 from tunesmith.data.prepare import prepare
-from tunesmith.errors import DataError, RunError
+from tunesmith.errors import ConfigError, DataError, RunError
 from tunesmith.evaluate.records import ANSWERS
 from tunesmith.runs import RunDirectory
 from tunesmith.studio.pages.playground_answers import Answer, ask
 from tunesmith.studio.pages.playground_examples import append_example
-from tunesmith.studio.pages.playground_models import ModelKeeper, Pair, Side
+from tunesmith.studio.pages.playground_models import ModelKeeper, Pair
+from tunesmith.studio.pages.playground_rules import ChosenRules, Side
 from tunesmith.train.train import train
 from tunesmith.tuned import open_base, open_tuned
 from tunesmith.types import Message
@@ -130,13 +131,44 @@ def test_guardrails_stand_before_and_after(runs: dict[str, RunDirectory]) -> Non
     async def talk() -> None:
         keeper = ModelKeeper()
         async with keeper.use(runs["lora"].path, say=lambda text: None) as pair:
-            guard = await keeper.guard(pair, ("pii", "profanity"))
-            assert await keeper.guard(pair, ("pii", "profanity")) is guard
+            guards = await keeper.guards(pair, ChosenRules(names=("pii", "profanity")))
+            assert await keeper.guards(pair, ChosenRules(names=("pii", "profanity"))) is guards
             blocked = Answer(side="tuned", prompt=(Message(role="user", content="What the fuck?"),))
-            await ask(keeper, pair, blocked, CONFIG, guard, lambda: None)
+            await ask(keeper, pair, blocked, CONFIG, guards["tuned"], lambda: None)
             assert blocked.text == "Sorry, I cannot answer that."
             assert blocked.num_new_tokens == 0
             assert "profanity prompt block" in blocked.note()
+        await keeper.close()
+
+    asyncio.run(talk())
+
+
+def test_a_file_of_rules_is_as_the_server_takes_it(runs: dict[str, RunDirectory], tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+
+    async def asked(keeper: ModelKeeper, pair: Pair, side: Side, text: str, **settings: object) -> Answer:
+        guards = await keeper.guards(pair, ChosenRules(file=rules))
+        made = Answer(side=side, prompt=(Message(role="user", content=text),))
+        await ask(keeper, pair, made, CONFIG.model_copy(update=settings), guards.get(side), lambda: None)
+        return made
+
+    async def talk() -> None:
+        keeper = ModelKeeper()
+        async with keeper.use(runs["lora"].path, say=lambda text: None) as pair:
+            rules.write_text("models: [by-lora]\nlength: {max_prompt_tokens: 2}\n", encoding="utf-8")
+            assert (await asked(keeper, pair, "tuned", "What is 1 and red?")).text.startswith("Refused: ")
+            assert (await asked(keeper, pair, "base", "What is 1 and red?")).num_new_tokens > 0, "the rules are not for it"
+            rules.write_text("models: [another]\npii: true\n", encoding="utf-8")
+            with pytest.raises(ConfigError, match="rules for another alone"):
+                await asked(keeper, pair, "tuned", "What?")
+            rules.write_text("json_schema: {schema: {type: object}, retries: 2}\n", encoding="utf-8")
+            failed = await asked(keeper, pair, "tuned", "What is 1 and red?")
+            assert (failed.status, failed.text, len(failed.fired)) == ("failed", "", 3)
+            assert "no answer satisfied the guardrails in 3 attempts" in failed.note()
+            rules.write_text("length: {max_answer_characters: 1000}\n", encoding="utf-8")
+            whole = (await asked(keeper, pair, "tuned", "What is 1 and red?")).text
+            cut = await asked(keeper, pair, "tuned", "What is 1 and red?", stop=(whole[3:6],))
+            assert (cut.text, cut.finish) == (whole[: whole.find(whole[3:6])], "stop_string")
         await keeper.close()
 
     asyncio.run(talk())

@@ -138,7 +138,7 @@ def test_a_copy_of_a_run_stops_nobody(run: RunDirectory, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["python", "-m", "tunesmith.cli", "train"], "running"),
+        (["python", "-m", "tunesmith", "train"], "running"),
         (["/tunesmith/bin/python", "/tunesmith/bin/tunesmith", "train"], "running"),
         (["python", "mine.py"], "running"),
         (["/tunesmith/bin/python", "other.py"], "interrupted"),

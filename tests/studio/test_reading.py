@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,36 @@ def test_a_document_is_read_again_only_when_its_file_changes(library: Library) -
     assert library.document(file, "length", length) == 2
     with pytest.raises(Unreadable, match=r"there is no gone\.json"):
         library.document(file.with_name("gone.json"), "length", length)
+
+
+def test_a_document_that_is_being_read_is_waited_for(library: Library) -> None:
+    file = library.runs_dir / "faq-000" / "evaluation" / "report.json"
+    read: list[Path] = []
+    is_reading, may_end = threading.Event(), threading.Event()
+
+    def slowly(path: Path) -> int:
+        read.append(path)
+        is_reading.set()
+        assert may_end.wait(10)
+        return 7
+
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(library.document, file, "slow", slowly)
+        assert is_reading.wait(10)
+        others = [pool.submit(library.document, file, "slow", slowly) for _ in range(2)]
+        assert library.document(file, "another reading", lambda _: 8) == 8
+        may_end.set()
+        assert [one.result(10) for one in (first, *others)] == [7, 7, 7]
+    assert len(read) == 1
+
+
+def test_what_could_not_be_read_is_tried_again(library: Library) -> None:
+    file = library.runs_dir / "faq-000" / "evaluation" / "report.json"
+
+    def fail(_: Path) -> int:
+        raise Unreadable("torn")
+
+    for _ in range(2):
+        with pytest.raises(Unreadable, match="torn"):
+            library.document(file, "failing", fail)
+    assert library.document(file, "failing", lambda _: 1) == 1

@@ -41,7 +41,7 @@ def make_workspace(directory: Path, *, num_examples: int = 60) -> Workspace:
 
 def tunesmith(cwd: Path, *words: str | Path) -> None:
     """Run a command line to its end."""
-    done = subprocess.run([sys.executable, "-m", "tunesmith.cli", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "tunesmith", *map(str, words)], cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -7,16 +7,19 @@
 - *Host*: one that the studio answers to, so that a name which somebody points at this machine (DNS rebinding) opens nothing.
 - *Origin* and *Sec-Fetch-Site*: a page of another site may lead here by a link and do nothing else; our own pages alone open a websocket.
 - *Cookie*: where others can reach the port. HttpOnly and SameSite=Strict; its value is compared in constant time.
+- *Forwarded*: what a proxy brings is not of this machine, whatever Host it writes; without a token to ask for it is refused.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import re
 import secrets
 import socket
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -26,12 +29,25 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tunesmith.studio.bodies import BODY_SECONDS, MOST_BODY_BYTES
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-MOST_BODY_BYTES = 16 * 1024 * 1024
 MOST_LOGIN_BYTES = 4096
 LOGIN = "/login"
 _HOST = re.compile(r"(\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]/@\s]+))(:[0-9]{1,5})?")
+
+FORWARDING = frozenset(
+    (
+        *("forwarded", "via", "x-real-ip", "x-client-ip", "client-ip", "true-client-ip", "x-cluster-client-ip", "x-originating-ip"),
+        *("x-remote-ip", "x-remote-addr", "remote-addr", "x-original-host", "x-original-forwarded-for", "x-host", "x-proxyuser-ip"),
+        *("proxy-connection", "cdn-loop", "cf-connecting-ip", "cf-ray", "fastly-client-ip", "fly-client-ip", "x-azure-clientip"),
+        *("x-appengine-user-ip", "x-envoy-external-address", "x-amzn-trace-id", "tailscale-user-login", "x-script-name", "x-scheme"),
+    )
+)
+"""Headers that proxies add and browsers do not, beside those that begin with `x-forwarded`."""
+PROXIED = "this came through a proxy, which brings others to this machine; start the studio with --allow-host NAME: that asks for a token"
+MISNAMED = "this is not a name that the studio answers to; start it with --allow-host NAME if it should"
 
 SECURITY_HEADERS = {
     # Everything from here and nothing else; NiceGUI needs inline scripts and styles and compiles its templates in the page.
@@ -130,8 +146,9 @@ class Guard:
     def _refused(self, scope: Scope, headers: Headers) -> str | None:
         """Why, or None."""
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or not self.access.answers_to(_name(hosts[0])):
-            return "this is not a name that the studio answers to; start it with --allow-host NAME if it should"
+        is_forwarded = self.access.token is None and _is_forwarded(scope, headers)
+        if is_forwarded or len(hosts) != 1 or not self.access.answers_to(_name(hosts[0])):
+            return PROXIED if is_forwarded else MISNAMED
         origins = headers.getlist("origin")
         if any(_place(origin) != hosts[0].lower() for origin in origins):
             return "requests of pages of another site are refused"
@@ -182,6 +199,12 @@ def _is_same_site(scope: Scope, headers: Headers) -> bool:
     return is_link and scope["method"] == "GET"
 
 
+def _is_forwarded(scope: Scope, headers: Headers) -> bool:
+    """Whether a proxy brings it, as far as it says so: by a header, or by HTTP/1.0, which no browser speaks and nginx does unless told."""
+    names = (name.replace("_", "-") for name in headers)
+    return scope.get("http_version") == "1.0" or any(name in FORWARDING or name.startswith("x-forwarded") for name in names)
+
+
 async def _refuse(scope: Scope, receive: Receive, send: Send, reason: str, *, status: int = 403) -> None:
     if scope["type"] == "websocket":
         await receive()
@@ -210,13 +233,15 @@ def _token(query: bytes) -> str | None:
 
 
 async def _body(receive: Receive) -> bytes:
-    """Of a login form; what is longer is cut and so is no token."""
+    """Of a login form; what is longer, or comes too slowly, is cut and so is no token."""
     content = b""
-    while len(content) <= MOST_LOGIN_BYTES:
-        message = await receive()
-        content += message.get("body", b"")
-        if not message.get("more_body"):
-            break
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BODY_SECONDS):
+            while len(content) <= MOST_LOGIN_BYTES:
+                message = await receive()
+                content += message.get("body", b"")
+                if not message.get("more_body"):
+                    break
     return content[:MOST_LOGIN_BYTES]
 
 

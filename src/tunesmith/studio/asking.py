@@ -2,21 +2,27 @@
 
 >>> document = await ask(["preview", "prepared/faq", "--model=smollm2-135m-instruct", "--json"])
 >>> document["num_tokens"]
+
+>>> answers = Answers()                          # of one event loop
+>>> await answers.ask(["runs", "compare", first, other, "--json"], made_of=files)      # the second time at once, while no file has changed
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunesmith.errors import RunError
 from tunesmith.studio.processes import command_line
 from tunesmith.studio.readable import Unreadable, parse_object
+from tunesmith.studio.reading import stamp_of
 
 MOST_SHOWN = 4000
 """Characters of what a failed command said."""
+MOST_KEPT = 64
+"""Answers; the oldest go first."""
 
 
 async def ask(words: Sequence[str | Path], *, timeout_seconds: float = 600) -> dict[str, Any]:
@@ -44,3 +50,38 @@ async def ask(words: Sequence[str | Path], *, timeout_seconds: float = 600) -> d
         return parse_object(printed, "what it printed")
     except Unreadable as error:
         raise RunError(place, str(error), expected="a JSON document", remedy="try it in a terminal") from None
+
+
+class Answers:
+    """What verbs answered, kept until a file that it was made of changes.
+
+    One process at a time: ten thousand examples take one some seconds, and more of them beside each other would leave nothing for pages.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[str | Path]], Awaitable[dict[str, Any]]] = ask) -> None:
+        self._run = ask
+        self._tasks: dict[tuple[object, ...], asyncio.Task[dict[str, Any]]] = {}
+        self._turn = asyncio.Lock()
+
+    async def ask(self, words: Sequence[str | Path], *, made_of: Iterable[Path]) -> dict[str, Any]:
+        """As `ask`; who asks for an answer that is on its way waits for it, and it comes even if nobody does any more.
+
+        Raises:
+            RunError: see `ask`; a failure is not kept.
+        """
+        key = (*words, *map(stamp_of, made_of))
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(self._ask(words))
+            task.add_done_callback(lambda ended: self._ended(key, ended))
+        return await asyncio.shield(task)
+
+    async def _ask(self, words: Sequence[str | Path]) -> dict[str, Any]:
+        async with self._turn:
+            return await self._run(words)
+
+    def _ended(self, key: tuple[object, ...], task: asyncio.Task[dict[str, Any]]) -> None:
+        if task.cancelled() or task.exception() is not None:
+            del self._tasks[key]
+        for oldest in [one for one, its in self._tasks.items() if its.done()][:-MOST_KEPT]:
+            del self._tasks[oldest]

@@ -82,7 +82,7 @@ def _process(pid: int, started: float) -> psutil.Process | None:
 
 
 def _may_train(process: psutil.Process, command: list[Any]) -> bool:
-    """Whether it is `tunesmith` or `python -m tunesmith.cli`, or the note's own command, as of a script or notebook that trains."""
+    """Whether it is `tunesmith` or `python -m tunesmith`, or the note's own command, as of a script or notebook that trains."""
     try:
         words = process.cmdline()
     except psutil.Error:
@@ -111,7 +111,7 @@ def stop(run: RunDirectory) -> None:
 
 def command_line(*words: str | Path) -> list[str]:
     """A `tunesmith` command by this Python, as a list."""
-    return [sys.executable, "-m", "tunesmith.cli", *map(str, words)]
+    return [sys.executable, "-m", "tunesmith", *map(str, words)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from tunesmith.runs import SCHEMA_VERSION, RunDirectory
 from tunesmith.studio.metrics import FollowedMetrics, Metrics, Stamp
@@ -118,6 +119,7 @@ class Library:
         self._metrics: dict[str, FollowedMetrics] = {}
         self._data: dict[str, tuple[Stamp | None, DataSummary]] = {}
         self._documents: OrderedDict[tuple[Path, str], tuple[Stamp | None, Any]] = OrderedDict()
+        self._turns: WeakValueDictionary[tuple[Path, str], Any] = WeakValueDictionary()  # locks of what is being read
 
     def runs(self) -> list[RunSummary]:
         """All runs, the newest first, those that cannot be read last."""
@@ -142,23 +144,29 @@ class Library:
     def document(self, file: Path, kind: str, read: Callable[[Path], Value]) -> Value:
         """What `read` makes of a file, kept until the file changes; `kind` tells several readings of one file apart.
 
+        Whoever asks for what is being read waits for it: read twice at once it would take both of them twice as long.
+
         Raises:
             Unreadable: the file is absent.
         """
-        stamp = _stamp(file)
-        if stamp is None:
-            raise Unreadable(f"there is no {file.name}")
+        key = file, kind
         with self._lock:
-            kept = self._documents.get((file, kind))
-            if kept is not None and kept[0] == stamp:
-                self._documents.move_to_end((file, kind))
-                value: Value = kept[1]
-                return value
-        value = read(file)
-        with self._lock:
-            self._documents[file, kind] = (stamp, value)
-            while len(self._documents) > MOST_KEPT:
-                self._documents.popitem(last=False)
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:
+            stamp = stamp_of(file)
+            if stamp is None:
+                raise Unreadable(f"there is no {file.name}")
+            with self._lock:
+                if key in self._documents and self._documents[key][0] == stamp:
+                    self._documents.move_to_end(key)
+                    kept: Value = self._documents[key][1]
+                    return kept
+            value = read(file)
+            with self._lock:
+                self._documents[key] = (stamp, value)
+                self._documents.move_to_end(key)
+                while len(self._documents) > MOST_KEPT:
+                    self._documents.popitem(last=False)
         return value
 
     def data_sets(self) -> list[DataSummary]:
@@ -167,7 +175,7 @@ class Library:
             own = [self._data_summary(name, self.data_dir / name) for name in _directories(self.data_dir, "manifest.json")]
             known = {one.path.resolve() for one in own}
             elsewhere = {Path(run.data) for run in self.runs() if run.data} - known
-            found = [self._data_summary(str(path), path) for path in sorted(elsewhere) if _stamp(path / "manifest.json")]
+            found = [self._data_summary(str(path), path) for path in sorted(elsewhere) if stamp_of(path / "manifest.json")]
         return [*own, *found]
 
     def data_set(self, name: str) -> DataSummary | None:
@@ -175,7 +183,7 @@ class Library:
         return next((one for one in self.data_sets() if one.name == name), None)
 
     def _data_summary(self, name: str, path: Path) -> DataSummary:
-        stamp = _stamp(path / "manifest.json")
+        stamp = stamp_of(path / "manifest.json")
         kept = self._data.get(name)
         if kept is None or kept[0] != stamp:
             kept = self._data[name] = (stamp, _read_data(name, path))
@@ -184,7 +192,7 @@ class Library:
     def _summary(self, name: str) -> RunSummary:
         run = RunDirectory(self.runs_dir / name)
         files = (run.path / "run.json", run.path / "manifest.json", run.evaluation_report_file, run.process_file, run.metrics_file)
-        stamps = tuple(map(_stamp, files))
+        stamps = tuple(map(stamp_of, files))
         kept = self._runs.get(name)
         is_open = kept is not None and kept.summary.status == "running"  # a process may end without a word
         if kept is None or is_open or kept.stamps != stamps:
@@ -206,10 +214,11 @@ def _directories(parent: Path, marker: str) -> list[str]:
             names = [entry.name for _, entry in zip(range(MOST_RUNS), entries, strict=False) if entry.is_dir()]
     except OSError:
         return []
-    return sorted(name for name in names if not name.startswith(".") and _stamp(parent / name / marker))
+    return sorted(name for name in names if not name.startswith(".") and stamp_of(parent / name / marker))
 
 
-def _stamp(file: Path) -> Stamp | None:
+def stamp_of(file: Path) -> Stamp | None:
+    """What changes with the file; None where there is none."""
     try:
         found = file.stat()
     except (OSError, ValueError):

@@ -27,9 +27,9 @@ def stylesheet() -> str:
 
 
 def curve_options(
-    curves: Mapping[str, Sequence[Point]], *, x: str = "step", y: str = "", log: bool = False, dots: Sequence[str] = ()
+    curves: Mapping[str, Sequence[Point]], *, x: str = "step", y: str = "", log: bool = False, dots: Sequence[str] = (), zero: bool = False
 ) -> dict[str, Any]:
-    """Options of `ui.echart` for curves over steps; `dots` names the curves with few points, which are marked.
+    """Options of `ui.echart` for curves over steps; `dots` names those with few points, which are marked; `zero` begins the axis there.
 
     The names of curves are values here, never keys, so they may come from a user. Tooltips are drawn as text.
     """
@@ -51,9 +51,9 @@ def curve_options(
         "yAxis": {
             "type": "log" if log else "value",
             "name": y,
-            "nameTextStyle": {"color": GREY, "align": "left"},
-            "scale": True,
+            "scale": not zero,
             **_axis(lines=True),
+            "nameTextStyle": {"color": GREY, "align": "left"},
         },
         "series": [
             {

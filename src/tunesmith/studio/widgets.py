@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -87,6 +89,18 @@ def status_badge(status: str) -> TextElement:
 def run_address(name: str) -> str:
     """The page of a run."""
     return f"/runs/{quote(name, safe='')}"
+
+
+def shown_path(path: Path | str) -> str:
+    """Below the directory where the studio was started as it would be typed there."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else str(path)
+
+
+def shown_command(command: str | Sequence[str]) -> str:
+    """A command with its paths as `shown_path` has them; of words, as one would type them."""
+    line = command if isinstance(command, str) else shlex.join(command)
+    return line.replace(f"{Path.cwd()}/", "")
 
 
 def shown_moment(created: str) -> str:

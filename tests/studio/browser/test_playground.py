@@ -131,6 +131,32 @@ def test_a_phone_and_hostile_text(chat: Any) -> None:
     assert chat.locator("img").count() == 0
 
 
+def test_a_file_of_rules_by_keyboard(chat: Any, tmp_path: Path) -> None:
+    """What is wrong with it is said before anything is asked."""
+    (tmp_path / "house.yaml").write_text("profanity: {prompts: block, answer: Not in this house.}\n", encoding="utf-8")
+    (tmp_path / "wrong.yaml").write_text("profanity: {prompt: block}\n", encoding="utf-8")
+    chat.reload()
+    switch = chat.get_by_role("switch", name="Guardrails")
+    switch.focus()
+    chat.keyboard.press("Space")
+    file = chat.get_by_label("Rules file")
+    for name, problem in (("../../etc/passwd", "lies elsewhere"), ("missing.yaml", "there is no file"), ("wrong.yaml", "wrong.yaml:")):
+        file.fill(name)
+        chat.keyboard.press("Enter")
+        chat.get_by_role("alert").filter(has_text=problem).wait_for()
+        chat.get_by_label("Prompt", exact=True).fill("What?")
+        chat.keyboard.press("Enter")
+        chat.locator(".q-notification").filter(has_text=problem).first.wait_for()
+        assert chat.locator("[data-side]").count() == 0
+    file.click()
+    chat.get_by_role("option", name="house.yaml").click()
+    chat.get_by_role("alert").filter(has_text="wrong.yaml").wait_for(state="hidden")
+    assert not chat.get_by_label("Rules", exact=True).is_visible()
+    say(chat, "What the fuck?")
+    wait_for_end(chat)
+    assert texts(chat) == {"base": "Not in this house.", "tuned": "Not in this house."}
+
+
 def test_the_addresses_that_training_prints_lead_here(page: Any, running: Running, workspace: Workspace) -> None:
     trained = TrainedRun(id="faq-1", directory=workspace.runs / "faq-1")
     default = "http://127.0.0.1:8080"

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from nicegui import ui
 
 from tunesmith.errors import TunesmithError
-from tunesmith.studio.asking import ask
+from tunesmith.studio.asking import Answers
+from tunesmith.studio.filling import fill
 from tunesmith.studio.pages.compare_examples import DifferingExamples
 from tunesmith.studio.pages.compare_reading import Compared, differing_settings, score_rows
 from tunesmith.studio.pages.evaluation_reading import read_evaluated
@@ -31,6 +33,7 @@ COLUMN = "run{}"
 
 def install(studio: Studio) -> None:
     """The page."""
+    verdicts = Answers()
 
     @studio.page("/compare", title="Compare", section="Compare")
     async def compare_page() -> None:
@@ -41,14 +44,14 @@ def install(studio: Studio) -> None:
             muted("Runs are compared by their evaluations, and fewer than two have one. To evaluate a run:")
             code("tunesmith evaluate runs/NAME")
             return
-        await ComparePage(studio, evaluated).build([name for name in dict.fromkeys(wanted) if name in evaluated])
+        await ComparePage(studio, evaluated, verdicts).build([name for name in dict.fromkeys(wanted) if name in evaluated])
 
 
 class ComparePage:
     """The choice, and everything about what is chosen."""
 
-    def __init__(self, studio: Studio, runs: Mapping[str, RunSummary]) -> None:
-        self.studio, self.runs = studio, runs
+    def __init__(self, studio: Studio, runs: Mapping[str, RunSummary], verdicts: Answers) -> None:
+        self.studio, self.runs, self.verdicts = studio, runs, verdicts
 
     async def build(self, chosen: Sequence[str]) -> None:
         options = {name: f"{name} ({run.model})" for name, run in self.runs.items()}
@@ -67,17 +70,19 @@ class ComparePage:
         await self._show(chosen)
 
     async def _show(self, chosen: Sequence[str]) -> None:
+        if len(chosen) >= 2:
+            await fill(self.place, "Reading the evaluations", lambda: self._read(chosen), self._compare)
+            return
         self.place.clear()
         with self.place:
-            if len(chosen) < 2:
-                muted("Choose two runs or more.")
-                return
-            compared = await to_thread(self._read, chosen)
-            _scores(compared)
-            VerdictCard(compared).build()
-            _settings(compared)
-            heading("Examples where they differ")
-            await DifferingExamples(compared).build()
+            muted("Choose two runs or more.")
+
+    async def _compare(self, compared: list[Compared]) -> None:
+        _scores(compared)
+        VerdictCard(compared, self.verdicts).build()
+        _settings(compared)
+        heading("Examples where they differ")
+        await DifferingExamples(compared).build()
 
     def _read(self, chosen: Sequence[str]) -> list[Compared]:
         library = self.studio.library
@@ -116,8 +121,8 @@ def _scores(compared: Sequence[Compared]) -> None:
 class VerdictCard:
     """What follows from the scores, tested example by example; asked of `tunesmith runs compare` once the page has come."""
 
-    def __init__(self, compared: Sequence[Compared]) -> None:
-        self.compared = compared
+    def __init__(self, compared: Sequence[Compared], verdicts: Answers) -> None:
+        self.compared, self.verdicts = compared, verdicts
         self.words: list[str] = ["runs", "compare", *(str(one.run.path) for one in compared)]
 
     def build(self) -> None:
@@ -131,7 +136,7 @@ class VerdictCard:
         with self.place:
             muted("Comparing them example by example").props("role=status")
         try:
-            found = await ask([*self.words, *more, "--json"])
+            found = await self.verdicts.ask([*self.words, *more, "--json"], made_of=self._files())
         except TunesmithError as error:
             self.place.clear()
             with self.place:
@@ -143,6 +148,11 @@ class VerdictCard:
         self.place.clear()
         with self.place:
             self._answer(found)
+
+    def _files(self) -> list[Path]:
+        """What the verb reads."""
+        directories = [one.run.directory for one in self.compared]
+        return [file for run in directories for file in (run.path / "run.json", run.evaluation_report_file, run.evaluation_records_file)]
 
     def _answer(self, found: dict[str, Any]) -> None:
         first = text(found, "first") or ""

@@ -13,7 +13,7 @@ from typing import Any
 from tunesmith.studio.pages.data_reading import search_words
 from tunesmith.studio.pages.evaluation import metric_row
 from tunesmith.studio.pages.evaluation_reading import Evaluated, Example
-from tunesmith.studio.readable import items, shown
+from tunesmith.studio.readable import find, items, shown
 from tunesmith.studio.reading import RunSummary
 from tunesmith.studio.widgets import NONE
 
@@ -34,6 +34,12 @@ class Compared:
         """The example of this id, None where the run has none."""
         place = self.evaluated.find(id_)
         return None if place is None else self.evaluated.example(place)
+
+    def completion(self, id_: str) -> str:
+        """The tuned model's answer to the example of this id, as it was written; empty where there is none."""
+        place = self.evaluated.find(id_)
+        found = None if place is None else find(self.evaluated.records.lines[place], "answers", "tuned", "completion")
+        return found if isinstance(found, str) else ""
 
     def is_right(self, id_: str) -> bool | None:
         """Whether the tuned model is, as the run's own evaluation counts it; None where it does not."""
@@ -86,11 +92,7 @@ def differing(compared: Sequence[Compared], kind: str, words: str) -> list[str]:
 
 def _differs(compared: Sequence[Compared], kind: str, id_: str) -> bool:
     if kind == "answers":
-        return len({_completion(one, id_) for one in compared}) > 1
+        said = [one.completion(id_) for one in compared]
+        return said.count(said[0]) < len(said) and len(set(map(shown, said))) > 1  # as pages show them, which takes longer to tell
     right = [one.is_right(id_) for one in compared]
     return right[0] is (kind == "lost") and (kind == "gained") in right[1:]
-
-
-def _completion(one: Compared, id_: str) -> str:
-    example = one.example(id_)
-    return example.completion("tuned") if example else ""

@@ -24,7 +24,7 @@ from tunesmith.studio.reading import DataSummary
 from tunesmith.studio.reports import is_inside
 from tunesmith.studio.shell import Studio, not_found
 from tunesmith.studio.theme import length_options
-from tunesmith.studio.widgets import alert, card, code, data_table, heading, muted, tag
+from tunesmith.studio.widgets import alert, card, code, data_table, heading, muted, shown_path, tag
 
 PER_PAGE = 15
 MOST_SETS = 50
@@ -77,7 +77,7 @@ async def _sets(studio: Studio) -> None:
     sets = await to_thread(studio.library.data_sets)
     runs = await to_thread(studio.library.runs)
     if not sets:
-        muted(f"There are no prepared data sets in {studio.library.data_dir}. Make one:")
+        muted(f"There are no prepared data sets in {shown_path(studio.library.data_dir)}. Make one:")
         code("tunesmith prepare faq.csv --out prepared/faq")
         return
     trained = [run.data for run in runs]
@@ -147,14 +147,14 @@ class DataPage:
                 ui.link("Train on it", f"/new?{urlencode({'data': self.data.name})}")
             if is_inside(self.data.path / "report.html", self.data.path):
                 ui.link("Report of the checks", f"/reports/data/{quote(self.data.name)}", new_tab=True)
-        muted(str(self.data.path)).classes("ts-small ts-text")
+        muted(shown_path(self.data.path)).classes("ts-small ts-text")
 
     def _findings(self) -> None:
         found = [one for one in items(self.report, "findings") if text(one, "check")]
         heading("What the checks found")
         if not found:
             muted("Nothing, or they were not run when it was prepared:")
-            code(f"tunesmith check {self.data.path}")
+            code(f"tunesmith check {shown_path(self.data.path)}")
             return
         rows = [
             {

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from tunesmith.data.storing.store import StoredExamples, open_examples
 from tunesmith.studio.readable import Unreadable, find, items, text
 
 SPLITS = ("train", "validation", "test")
+MOST_SEARCHED_BYTES = 64 * 1024 * 1024
+"""Of a split file whose texts are kept for the next search; larger ones are read anew for each."""
 LENGTH_BINS = 24
 MOST_LENGTHS = 100_000
 """Rows whose lengths are drawn; of more, evenly spaced ones."""
@@ -42,7 +45,7 @@ class Row:
     def source(self) -> str:
         return text(self.record, "source") or "?"
 
-    @property
+    @cached_property
     def messages(self) -> list[tuple[str, str]]:
         """Roles and contents."""
         return [(text(one, "role") or "", text(one, "content") or "") for one in items(self.record, "messages")]
@@ -81,8 +84,9 @@ class Row:
 class Rows:
     """A split file; rows are read when they are looked at."""
 
-    def __init__(self, examples: StoredExamples) -> None:
-        self.examples = examples
+    def __init__(self, examples: StoredExamples, *, num_bytes: int) -> None:
+        self.examples, self.num_bytes = examples, num_bytes
+        self._searched: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -97,8 +101,17 @@ class Rows:
         wanted = search_words(words)
         if not wanted:
             return list(range(len(self)))
+        return [place for place, said in enumerate(self._said()) if all(word in said for word in wanted)]
+
+    def _said(self) -> Iterable[str]:
+        """All that each row says, casefolded; kept from the first search on, unless the file is too large for that."""
+        if self._searched is not None:
+            return self._searched
         said = ("\n".join(_texts(_parsed(line))).casefold() for line in self.examples.lines())
-        return [place for place, one in enumerate(said) if all(word in one for word in wanted)]
+        if self.num_bytes > MOST_SEARCHED_BYTES:
+            return said
+        self._searched = list(said)
+        return self._searched
 
 
 def search_words(asked: str) -> list[str]:
@@ -116,9 +129,10 @@ def open_rows(file: Path) -> Rows:
         Unreadable: it is absent, or no regular file.
     """
     try:
-        if not stat.S_ISREG(file.stat().st_mode):
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
             raise Unreadable(f"{file.name} is no file")
-        return Rows(open_examples(file)[0])
+        return Rows(open_examples(file)[0], num_bytes=found.st_size)
     except OSError as error:
         raise Unreadable(f"{file.name}: {error.strerror or type(error).__name__}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
@@ -17,7 +16,7 @@ from tunesmith.studio.pages.data_review import Draft, check_name, free_name
 from tunesmith.studio.readable import Unreadable, shown
 from tunesmith.studio.reading import DataSummary
 from tunesmith.studio.shell import Studio
-from tunesmith.studio.widgets import alert, card, code, heading, muted, note, tag
+from tunesmith.studio.widgets import alert, card, code, heading, muted, note, shown_command, tag
 
 MOST_LISTED = 50
 
@@ -89,7 +88,7 @@ class ChangesCard:
             self.problem.text, self.problem.visible = str(error), True
             self.button.disable()
             return
-        self.command.text = shlex.join(["tunesmith", *self.draft.command(new)])
+        self.command.text = shown_command(["tunesmith", *self.draft.command(new)])
         self.problem.visible = False
         self.button.set_enabled(not self.draft.is_making)
 

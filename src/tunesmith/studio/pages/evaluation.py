@@ -27,7 +27,9 @@ from tunesmith.studio.widgets import (
     muted,
     note,
     run_address,
+    shown_command,
     shown_moment,
+    shown_path,
     shown_score,
     tag,
 )
@@ -112,7 +114,7 @@ async def _run(studio: Studio, name: str) -> RunSummary | None:
     if run.verdict is None:
         heading(run.name, level=1)
         muted("This run has not been evaluated. Compare it with its base model on the held-out examples:")
-        code(f"tunesmith evaluate {run.path}" if run.status == "finished" else f"tunesmith train --resume {run.path}")
+        code(f"tunesmith {'evaluate' if run.status == 'finished' else 'train --resume'} {shown_path(run.path)}")
         ui.link("The run", run_address(run.name))
         return None
     return run
@@ -221,7 +223,7 @@ def _groups(run: RunSummary, evaluated: Evaluated) -> None:
     heading("Error groups")
     if evaluated.analysis is None:
         muted("The failures have not been sorted into groups yet:")
-        code(f"tunesmith analyze {run.path}")
+        code(f"tunesmith analyze {shown_path(run.path)}")
         return
     groups = evaluated.groups()
     without = {label: whole(evaluated.analysis, f"num_without_failure_{label}") for label in ("base", "tuned")}
@@ -265,7 +267,7 @@ def _group_head(run: RunSummary, evaluated: Evaluated, group: Group) -> None:
             for action in actions:
                 ui.label(text(action, "why") or "").classes("ts-text")
                 if command := text(action, "command"):
-                    code(command)
+                    code(shown_command(command))
                 elif count := whole(action, "rows"):
                     muted(
                         f"{count:,} training rows to {text(action, 'decision') or 'look at'}: {run.directory.analysis_dir / 'review.csv'}"

@@ -6,14 +6,20 @@ The vectors of a data set are made once, after the page has come, and kept.
 
 from __future__ import annotations
 
+import math
+import re
 from asyncio import to_thread
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import numpy as np
 from nicegui import ui
+from numpy.typing import NDArray
 
 from tunesmith.errors import TunesmithError
 from tunesmith.studio.pages.data_reading import Row, Rows, open_rows
@@ -41,26 +47,45 @@ class NearRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class WordSpace:
-    """The prompts of a training split as vectors of their words."""
+    """The prompts of a training split as vectors of their words, kept by word: looking up a prompt touches its own words alone.
+
+    Weights are (1 + ln count) * (1 + ln((1 + rows) / (1 + rows with the word))), vectors of length one: what scikit-learn's
+    `TfidfVectorizer(sublinear_tf=True)` makes. To load that takes two seconds, in which no page would come.
+    """
 
     rows: Rows
-    places: Any
+    places: NDArray[np.int64]
     """(compared,) their places in the split."""
-    vectorizer: Any
-    """None where no prompt has a word."""
-    vectors: Any
-    """(compared, words), rows of length one."""
+    ids: Mapping[str, int]
+    """Of the words."""
+    rarity: NDArray[np.float64]
+    """(words,) the second factor."""
+    ends: NDArray[np.int64]
+    """(words,) where the entries of each word end; those of the first begin at 0."""
+    holders: NDArray[np.int64]
+    """(entries,) the compared row that has the word."""
+    weights: NDArray[np.float64]
+    """(entries,) what it weighs there."""
 
     def nearest(self, prompt: str, count: int = COUNT) -> list[NearRow]:
-        """The nearest first; only those that share a word."""
-        from tunesmith.data.comparing.nearest import nearest_rows
+        """The nearest first, equally near ones in their order; only those that share a word."""
+        similarities = self._similarities(prompt)
+        best = np.argsort(-similarities, kind="stable")[:count]
+        best = best[similarities[best] > 0]
+        places = self.places[best].tolist()
+        near = zip(places, similarities[best].tolist(), self.rows.at(places), strict=True)
+        return [NearRow(place, similarity, row) for place, similarity, row in near]
 
-        if self.vectorizer is None:
-            return []
-        found = nearest_rows(self.vectorizer.transform([prompt[:MOST_CHARACTERS]]), self.vectors, count)
-        near = [(int(self.places[place]), float(one)) for place, one in zip(found.places[0], found.similarities[0], strict=True) if one > 0]
-        rows = self.rows.at([place for place, _ in near])
-        return [NearRow(place, similarity, row) for (place, similarity), row in zip(near, rows, strict=True)]
+    def _similarities(self, prompt: str) -> NDArray[np.float64]:
+        """(compared,) cosines."""
+        counts = Counter(self.ids[word] for word in _words(prompt) if word in self.ids)
+        asked = {word: (1 + math.log(count)) * float(self.rarity[word]) for word, count in counts.items()}
+        length = math.hypot(*asked.values())
+        found = np.zeros(len(self.places))
+        for word, weight in asked.items():
+            entries = slice(int(self.ends[word - 1]) if word else 0, int(self.ends[word]))
+            found[self.holders[entries]] += weight / length * self.weights[entries]
+        return found
 
 
 def open_space(file: Path) -> WordSpace:
@@ -69,17 +94,25 @@ def open_space(file: Path) -> WordSpace:
     Raises:
         Unreadable: it is absent or no file of examples.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     rows = open_rows(file)
     places = np.unique(np.linspace(0, max(0, len(rows) - 1), min(len(rows), MOST_COMPARED)).astype(np.int64))
-    texts = [row.asked[:MOST_CHARACTERS] for row in rows.at(places.tolist())]
-    vectorizer = TfidfVectorizer(token_pattern=r"(?u)\w+", sublinear_tf=True)  # noqa: S106 - a pattern of words
-    try:
-        vectors = vectorizer.fit_transform(texts)
-    except ValueError:  # no text has a word
-        return WordSpace(rows=rows, places=places, vectorizer=None, vectors=None)
-    return WordSpace(rows=rows, places=places, vectorizer=vectorizer, vectors=vectors)
+    ids: dict[str, int] = {}
+    texts = [[ids.setdefault(word, len(ids)) for word in _words(row.asked)] for row in rows.at(places.tolist())]
+    said = np.fromiter(chain.from_iterable(texts), np.int64)  # (words said,)
+    saying = np.repeat(np.arange(len(texts)), [len(text_) for text_ in texts])
+    entries, counts = np.unique(said * max(1, len(texts)) + saying, return_counts=True)  # by word, then by row
+    words, holders = np.divmod(entries, max(1, len(texts)))
+    num_holders = np.bincount(words, minlength=len(ids))
+    rarity = 1 + np.log((1 + len(texts)) / (1 + num_holders))
+    weights = (1 + np.log(counts)) * rarity[words]
+    lengths = np.sqrt(np.bincount(holders, weights**2, minlength=len(texts)))
+    return WordSpace(
+        rows=rows, places=places, ids=ids, rarity=rarity, ends=np.cumsum(num_holders), holders=holders, weights=weights / lengths[holders]
+    )
+
+
+def _words(content: str) -> list[str]:
+    return re.findall(r"\w+", content[:MOST_CHARACTERS].lower())
 
 
 def row_address(data: str, split: str, place: int) -> str:

@@ -19,7 +19,7 @@ from tunesmith.studio.reading import DataSummary, RunSummary
 from tunesmith.studio.shell import Studio
 from tunesmith.studio.theme import length_options
 from tunesmith.studio.training_form import FIELDS, Field, check, parse, setting_words, train_words
-from tunesmith.studio.widgets import alert, card, code, facts, heading, muted, run_address, shown_number, spans_view
+from tunesmith.studio.widgets import alert, card, code, facts, heading, muted, run_address, shown_number, shown_path, spans_view
 
 CHOICE, ENTRY = "outlined dense options-dense stack-label", "outlined dense stack-label"
 
@@ -47,7 +47,7 @@ class NewRun:
             muted(f"There are no prepared data sets in {self.studio.library.data_dir}. Make one:")
             code(f"tunesmith prepare faq.csv --out {shown_path(self.studio.library.data_dir / 'faq')}")
             return
-        with ui.element("div").classes("ts-grid"):
+        with ui.element("div").classes("ts-form"):
             with card():
                 heading("Data and model")
                 self._what(data, model)
@@ -56,17 +56,20 @@ class NewRun:
                 with ui.element("div").classes("ts-fields"):
                     for field in FIELDS:
                         self.entries[field.name] = self._entry(field)
-        with card():
-            heading("Command")
-            self.command = code("")
-            self.problem = alert("")
-            with ui.element("div").classes("ts-row"):
-                self.start_button = ui.button("Start training", icon="play_arrow", on_click=self._start)
-                self.preview_button = ui.button("Preview", icon="visibility", on_click=self._preview).props("outline")
-                self.estimate_button = ui.button("Estimate", icon="timer", on_click=self._estimate).props("outline")
-            muted("Preview shows what the model will see. Estimate measures a few micro-batches; nothing is trained.").classes("ts-small")
+            with card():
+                heading("Command")
+                self._actions()
         self.answer = ui.element("div")
         self._show_command()
+
+    def _actions(self) -> None:
+        self.command = code("")
+        self.problem = alert("")
+        with ui.element("div").classes("ts-row"):
+            self.start_button = ui.button("Start training", icon="play_arrow", on_click=self._start)
+            self.preview_button = ui.button("Preview", icon="visibility", on_click=self._preview).props("outline")
+            self.estimate_button = ui.button("Estimate", icon="timer", on_click=self._estimate).props("outline")
+        muted("Preview shows what the model will see. Estimate measures a few micro-batches; nothing is trained.").classes("ts-small")
 
     def _what(self, data: str, model: str) -> None:
         first = data if data in self.data_sets else next(iter(self.data_sets))
@@ -215,12 +218,6 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return shown_number(None)
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def shown_path(path: Path) -> str:
-    """Below the working directory as it would be typed."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _models(runs: list[RunSummary]) -> dict[str, str]:

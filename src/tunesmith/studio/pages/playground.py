@@ -9,6 +9,7 @@ import asyncio
 import logging
 from asyncio import to_thread
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,13 +18,14 @@ from nicegui import app, ui
 from tunesmith.config import GenerateConfig, build
 from tunesmith.errors import TunesmithError
 from tunesmith.studio.pages.playground_answers import Answer, ask
-from tunesmith.studio.pages.playground_models import ModelKeeper, Pair, Side
+from tunesmith.studio.pages.playground_models import ModelKeeper, Pair
+from tunesmith.studio.pages.playground_rules import ChosenRules, Side
 from tunesmith.studio.pages.playground_saving import SaveDialog
 from tunesmith.studio.pages.playground_settings import PlaygroundSettings
 from tunesmith.studio.readable import Unreadable, shown
 from tunesmith.studio.reading import RunSummary
 from tunesmith.studio.shell import Studio
-from tunesmith.studio.widgets import alert, card, code, heading, muted
+from tunesmith.studio.widgets import alert, card, code, heading, muted, shown_path
 from tunesmith.types import Message
 
 SIDES: tuple[Side, Side] = ("base", "tuned")
@@ -45,7 +47,7 @@ def install(studio: Studio) -> None:
     async def playground_page(run: str = "") -> None:
         runs = {one.name: one for one in await to_thread(studio.library.runs) if one.status == "finished"}
         if not runs:
-            muted(f"There are no finished runs in {studio.library.runs_dir}.")
+            muted(f"There are no finished runs in {shown_path(studio.library.runs_dir)}.")
             code("tunesmith train prepared/NAME")
             return
         if run and run not in runs:
@@ -66,14 +68,15 @@ class Playground:
     def build(self) -> None:
         self.dialog = SaveDialog(self.studio.library.data_dir)
         with card():
-            with ui.element("div").classes("ts-fields"):
+            with ui.element("div").classes("ts-fields ts-roomy"):
                 labels = {name: f"{name} ({one.model})" for name, one in self.runs.items()}
                 chosen = ui.select(labels, value=self.run.name, label="Run", on_change=lambda event: _go(event.value))
                 chosen.props("outlined dense options-dense stack-label")
                 modes = {"conversation": "Conversation", "single": "Single prompts, each by itself"}
                 self.mode = ui.select(modes, value="conversation", label="Mode", on_change=self._begin_anew)
                 self.mode.props("outlined dense options-dense stack-label")
-            self.settings = PlaygroundSettings()
+            library = self.studio.library
+            self.settings = PlaygroundSettings([Path.cwd(), library.data_dir, library.runs_dir])
         self.transcript = ui.element("div").classes("ts-column").props('role=log aria-label="Conversation"')
         with ui.element("div").classes("ts-bar ts-ask"):
             self.prompt = ui.textarea("Prompt").props("outlined autogrow rows=1 input-style='max-height: 14rem'").classes("ts-grow")
@@ -93,6 +96,8 @@ class Playground:
             return
         try:
             config = build(GenerateConfig, self.settings.values(), place="the settings")
+            rules = self.settings.rules()
+            rules.settings()  # what is wrong in a file is told before anything is asked
         except (TunesmithError, ValueError) as error:
             ui.notify(str(error), type="negative", multi_line=True)
             return
@@ -101,7 +106,7 @@ class Playground:
         self._set_busy(True)
         views = self._show_turn(text)
         try:
-            await self._answer(views, config)
+            await self._answer(views, config, rules)
         finally:
             self._keep()
             self.answers = []
@@ -113,12 +118,12 @@ class Playground:
         earlier = self.histories[side] if self.mode.value == "conversation" else []
         return (*before, *earlier, Message(role="user", content=text))
 
-    async def _answer(self, views: Mapping[Side, _AnswerView], config: GenerateConfig) -> None:
+    async def _answer(self, views: Mapping[Side, _AnswerView], config: GenerateConfig, rules: ChosenRules) -> None:
         try:
             async with self.keeper.use(self.run.path, say=self._say) as pair:
-                guard = await self.keeper.guard(pair, self.settings.rules)
-                self._say("answering, guardrails on" if guard else "answering")
-                await asyncio.gather(*(self._ask(pair, one, config, guard, views[one.side]) for one in self.answers))
+                guards = await self.keeper.guards(pair, rules)
+                self._say("answering, guardrails on" if guards else "answering")
+                await asyncio.gather(*(self._ask(pair, one, config, guards.get(one.side), views[one.side]) for one in self.answers))
         except Exception as error:  # noqa: BLE001 - whatever keeps a model from opening is told on the page
             self._fail(error, self.answers)
         for view in views.values():

@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from tunesmith.config import GenerateConfig
-from tunesmith.studio.pages.playground_models import ModelKeeper, Pair, Side
+from tunesmith.evaluate.wording import counted
+from tunesmith.studio.pages.playground_models import ModelKeeper, Pair
+from tunesmith.studio.pages.playground_rules import Side
 from tunesmith.types import FinishReason, Message
 
 if TYPE_CHECKING:
-    from tunesmith.serve.decoding import Generation
+    from tunesmith.serve.generations import Generation
     from tunesmith.serve.guarding import Firing, Guard
 
 Status = Literal["waiting", "answering", "done", "stopped", "failed"]
@@ -82,19 +84,48 @@ async def ask(
         messages, instead = verdict.messages, verdict.answer if verdict.refusal is None else f"Refused: {verdict.refusal}"
     if instead is not None:
         answer.text = instead
-    elif not answer.is_stopped:
-        await _generate(keeper, pair, answer, messages, config, renew if guard is None or guard.streams_live else lambda: None)
-        if guard is not None and not guard.streams_live:
-            judged = await keeper.checked(partial(guard.check_answer, answer.text, messages))
-            _tell(answer, judged.fired)
-            answer.text = judged.text
+    elif guard is None or guard.streams_live:
+        await _generate(keeper, pair, answer, messages, config, renew)
+    elif not await _generate_checked(keeper, pair, answer, messages, config, guard):
+        return
     answer.status = "stopped" if answer.is_stopped and answer.finish is None and instead is None else "done"
     renew()
+
+
+async def _generate_checked(
+    keeper: ModelKeeper, pair: Pair, answer: Answer, messages: Sequence[Message], config: GenerateConfig, guard: Guard
+) -> bool:
+    """As the server does: rules see the answer before stop strings cut it, and may want it made anew; False where none may be said."""
+    from tunesmith.serve.guarded import without_unfinished
+
+    for attempt in range(guard.retries + 1):
+        answer.text, answer.finish = "", None
+        changed: dict[str, object] = {"stop": ()}
+        if attempt:  # the same greedy answer would come again
+            changed |= {"temperature": max(config.temperature, guard.retry_temperature), "seed": config.seed + attempt}
+        await _generate(keeper, pair, answer, messages, config.model_copy(update=changed), lambda: None)
+        is_cut = answer.finish != "end_of_turn" and guard.needs_whole_words
+        text = without_unfinished(answer.text) if is_cut else answer.text
+        judged = await keeper.checked(partial(guard.check_answer, text, messages))
+        _tell(answer, judged.fired)
+        answer.text = "" if judged.is_retry else judged.text
+        if answer.is_stopped:
+            return True
+        if not judged.is_retry:
+            places = [place for one in config.stop if (place := judged.text.find(one)) >= 0]
+            if places and judged.finish != "content_filter":
+                answer.text, answer.finish = judged.text[: min(places)], "stop_string"
+            return True
+    answer.status = "failed"
+    answer.problem = f"no answer satisfied the guardrails in {counted(guard.retries + 1, 'attempt')}: {judged.problem}"
+    return False
 
 
 async def _generate(
     keeper: ModelKeeper, pair: Pair, answer: Answer, messages: Sequence[Message], config: GenerateConfig, renew: Callable[[], None]
 ) -> None:
+    if answer.is_stopped:
+        return
     model = pair.model(answer.side)
     ids, answer.num_cut = await keeper.render(model, messages, config)
     answer.num_prompt_tokens = len(ids)

@@ -13,17 +13,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from tunesmith.config import GenerateConfig, build
+from tunesmith.config import GenerateConfig
 from tunesmith.errors import DataError
 from tunesmith.runs import RunDirectory, open_run
+from tunesmith.studio.pages.playground_rules import ChosenRules, Side, open_guards
 from tunesmith.studio.pages.rate_standing import of_this_making
 from tunesmith.types import Message
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:  # they load torch, which a studio without questions needs not
     from tunesmith.serve.service import GenerationService
     from tunesmith.together import ServedModel
 
-Side = Literal["base", "tuned"]
 Say = Callable[[str], None]
 Value = TypeVar("Value")
 
@@ -53,8 +53,8 @@ class Pair:
     base: ServedModel
     tuned: ServedModel
     service: GenerationService
-    guards: dict[tuple[str, ...], Guard] = field(default_factory=dict)
-    """Guardrails by the names of their rules, as they were asked for."""
+    guards: dict[str, Mapping[Side, Guard]] = field(default_factory=dict)
+    """Guardrails by their settings, as they were asked for."""
 
     def model(self, side: Side) -> ServedModel:
         return self.base if side == "base" else self.tuned
@@ -165,15 +165,13 @@ class ModelKeeper:
         """
         return await self._beside(partial(_rendered, model, messages, config))
 
-    async def guard(self, pair: Pair, rules: tuple[str, ...]) -> Guard | None:
-        """Guardrails with their defaults, made once for a pair; None where no rule is on.
+    async def guards(self, pair: Pair, rules: ChosenRules) -> Mapping[Side, Guard]:
+        """Guardrails, made once for a pair; none for a model that they are not for.
 
         Raises:
-            ConfigError, DataError, RunError, AssetError: a rule needs what is not there.
+            ConfigError, DataError, RunError, AssetError, Unreadable: the file cannot be used, or a rule needs what is not there.
         """
-        if rules and rules not in pair.guards:
-            pair.guards[rules] = await self._beside(partial(_guardrails, pair.run, rules))
-        return pair.guards.get(rules)
+        return await self._beside(partial(_guards, pair, rules))
 
     async def checked(self, check: Callable[[], Value]) -> Value:
         """What a guardrail says, beside the event loop."""
@@ -254,8 +252,11 @@ def _rendered(model: ServedModel, messages: Sequence[Message], config: GenerateC
     return Rendered(ids, num_whole - len(ids))
 
 
-def _guardrails(run: RunDirectory, rules: Sequence[str]) -> Guard:
-    from tunesmith.serve.guardrails.rules import Guardrails
-    from tunesmith.serve.guardrails.settings import GuardrailConfig
-
-    return Guardrails.from_config(build(GuardrailConfig, dict.fromkeys(rules, True), place="guardrails"), run=run)
+def _guards(pair: Pair, rules: ChosenRules) -> Mapping[Side, Guard]:
+    config = rules.settings()
+    if config is None:
+        return {}
+    key = config.model_dump_json()  # a file that was changed has others
+    if key not in pair.guards:
+        pair.guards[key] = open_guards(config, pair.run, {"base": pair.base, "tuned": pair.tuned})
+    return pair.guards[key]

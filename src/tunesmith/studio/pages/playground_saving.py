@@ -11,9 +11,8 @@ from nicegui import ui
 
 from tunesmith.errors import TunesmithError
 from tunesmith.evaluate.wording import counted
-from tunesmith.studio.pages.new_run import shown_path
 from tunesmith.studio.pages.playground_examples import DEFAULT_NAME, append_example
-from tunesmith.studio.widgets import alert, heading, muted
+from tunesmith.studio.widgets import alert, heading, muted, shown_path
 from tunesmith.types import Message
 
 ENTRY = "outlined dense stack-label"

@@ -22,6 +22,7 @@ from tunesmith.evaluate.rating.session import SKIP, UNDO, Session
 from tunesmith.evaluate.rating.sheet import Mode, Sheet
 from tunesmith.evaluate.wording import counted
 from tunesmith.runs import RunDirectory
+from tunesmith.studio.filling import fill
 from tunesmith.studio.pages.rate_standing import Standing, contestants, make_sheet, standing
 from tunesmith.studio.readable import Unreadable, shown
 from tunesmith.studio.shell import Studio
@@ -69,7 +70,9 @@ class Sitting:
         self._shown_at = 0.0
 
     async def build(self) -> None:
-        questions = await to_thread(self._read)
+        await fill(ui.element("div").classes("ts-sections"), "Reading the answers", self._read, self._begin)
+
+    def _begin(self, questions: Questions) -> None:
         self.session = Session(questions.asked, self.sheet.save)
         self._before(questions)
         self.place = ui.element("div").classes("ts-column")

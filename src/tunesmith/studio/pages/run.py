@@ -28,8 +28,10 @@ from tunesmith.studio.widgets import (
     muted,
     note,
     run_address,
+    shown_command,
     shown_moment,
     shown_number,
+    shown_path,
     shown_steps,
     status_badge,
     tag,
@@ -38,6 +40,10 @@ from tunesmith.studio.widgets import (
 RENEW_SECONDS = 2.0
 REPORT_TITLES = {"evaluation": "Evaluation report", "benchmarks": "Benchmark report"}
 GIGABYTE = 1e9
+UNITS = {"Loss": "nats per supervised token", "Learning rate": "", "Speed": "tokens per second", "Memory": "GB"}
+"""Of each chart, shown beside its title."""
+FROM_ZERO = ("Speed", "Memory")
+"""Charts where a small change must not look like a large one."""
 MOST_SHOWN = 400
 """Settings of a run; ours has forty."""
 
@@ -114,9 +120,14 @@ class RunPage:
         await self._show_metrics()
         record = await to_thread(_record, run)
         with ui.element("div").classes("ts-grid"):
-            self._results()
-            _data_card(run, record)
-            lineage_card(self.studio, run)
+            with ui.element("div").classes("ts-pile"):
+                self._results()
+                if run.verdict is None:  # the shorter column
+                    lineage_card(self.studio, run)
+            with ui.element("div").classes("ts-pile"):
+                _data_card(run, record)
+                if run.verdict is not None:
+                    lineage_card(self.studio, run)
         _settings_card(record)
         self._log()
         self.timer = ui.timer(RENEW_SECONDS, self._renew)
@@ -155,13 +166,16 @@ class RunPage:
 
     def _charts(self) -> None:
         with ui.element("div").classes("ts-grid ts-charts"):
-            self.charts = {title: self._chart(title) for title in ("Loss", "Learning rate", "Tokens per second", "Memory in GB")}
+            self.charts = {title: self._chart(title) for title in UNITS}
         self.bad_lines = muted("").classes("ts-small")
 
     def _chart(self, title: str) -> ui.echart:
         with card():
-            heading(title)
-            return ui.echart(curve_options({})).classes("ts-chart").props(f'role=img aria-label="{title} over the steps"')
+            with ui.element("div").classes("ts-row ts-titled"):
+                heading(title)
+                muted(UNITS[title]).classes("ts-small")
+            label = f"{title} over the steps" + (f", in {UNITS[title]}" if UNITS[title] else "")
+            return ui.echart(curve_options({})).classes("ts-chart").props(f'role=img aria-label="{label}"')
 
     async def _show_metrics(self) -> None:
         metrics = await to_thread(self.studio.library.metrics, self.run)
@@ -170,14 +184,14 @@ class RunPage:
         self.version = metrics.version
         for title, curves in _curves(metrics).items():
             chart = self.charts[title]
-            chart.options.update(curve_options(curves, dots=("validation",)))
+            chart.options.update(curve_options(curves, dots=("validation",), zero=title in FROM_ZERO))
             chart.update()
         self.bad_lines.text = f"{metrics.num_bad_lines:,} lines of metrics.jsonl cannot be read." if metrics.num_bad_lines else ""
 
     def _results(self) -> None:
         with card():
             heading("Results")
-            self.results = ui.element("div")
+            self.results = ui.element("div").classes("ts-stack")
         self._show_results()
 
     def _show_results(self) -> None:
@@ -192,7 +206,7 @@ class RunPage:
                 ui.link(REPORT_TITLES[kind], f"/reports{run_address(self.run.name)}/{kind}", new_tab=True)
             if self.run.status == "finished" and self.run.verdict is None:
                 muted("Not evaluated yet:")
-                code(f"tunesmith evaluate {self.run.path}")
+                code(f"tunesmith evaluate {shown_path(self.run.path)}")
 
     def _log(self) -> None:
         self.started = self.studio.starter.get(self.run.name)
@@ -243,8 +257,8 @@ def _curves(metrics: Metrics) -> dict[str, dict[str, list[Point]]]:
     return {
         "Loss": losses,
         "Learning rate": {"learning rate": thin(steps["step"], steps["learning_rate"])},
-        "Tokens per second": {"tokens per second": thin(steps["step"], steps["tokens_per_second"])},
-        "Memory in GB": {"memory": thin(steps["step"], gigabytes)},
+        "Speed": {"tokens per second": thin(steps["step"], steps["tokens_per_second"])},
+        "Memory": {"memory": thin(steps["step"], gigabytes)},
     }
 
 
@@ -276,7 +290,7 @@ def _further_pages(run: RunSummary) -> list[tuple[str, str]]:
 def _data_card(run: RunSummary, record: dict[str, Any]) -> None:
     with card():
         heading("Data and preflight")
-        facts([("Directory", run.data), ("Fingerprint", (text(record, "data", "fingerprint") or "")[:16])])
+        facts([("Directory", shown_path(run.data)), ("Fingerprint", (text(record, "data", "fingerprint") or "")[:16])])
         try:
             preflight = read_object(run.path / "preflight.json")
         except Unreadable as reason:
@@ -305,7 +319,7 @@ def _settings_card(record: dict[str, Any]) -> None:
         command = [word for word in items(record, "command") if isinstance(word, str)]
         if command:
             muted("Started by")
-            code(" ".join(["tunesmith", *command[1:]]))
+            code(shown_command(["tunesmith", *command[1:]]))
 
 
 def _settings(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -313,7 +327,7 @@ def _settings(record: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             yield from ((f"{key}.{inner}"[:80], str(one)[:200]) for inner, one in value.items() if one is not None)
         elif value is not None:
-            yield key[:80], str(value)[:200]
+            yield key[:80], (shown_path(value) if isinstance(value, str) else str(value))[:200]
     if (threads_used := whole(record, "threads")) is not None:
         yield "threads", str(threads_used)
     if commit := text(record, "git_commit"):

@@ -9,10 +9,11 @@ from typing import Any
 
 from nicegui import ui
 
+from tunesmith.evaluate.wording import counted
 from tunesmith.studio.processes import Started
 from tunesmith.studio.reading import RunSummary
 from tunesmith.studio.shell import Studio
-from tunesmith.studio.widgets import NONE, data_table, muted, run_address, shown_moment, shown_number, shown_score, shown_steps
+from tunesmith.studio.widgets import NONE, data_table, muted, run_address, shown_moment, shown_number, shown_path, shown_score, shown_steps
 
 RENEW_SECONDS = 3.0
 ROWS_PER_PAGE = 50
@@ -54,14 +55,16 @@ class RunsTable:
     async def build(self) -> None:
         await self._read()
         if not self.runs and not self._starting():
-            muted(f"There are no runs in {self.studio.library.runs_dir}.")
+            muted(f"There are no runs in {shown_path(self.studio.library.runs_dir)}.")
             if "/new" in self.studio.paths:
                 ui.link("Start a new run", "/new")
         with ui.element("div").classes("ts-row ts-spread"):
-            with ui.element("div").classes("ts-row"):
-                text_filter = ui.input(label="Filter").props('outlined dense clearable type=search aria-label="Filter runs"')
+            with ui.element("div").classes("ts-row ts-filters"):
+                text_filter = (
+                    ui.input(label="Filter").props('outlined dense clearable type=search aria-label="Filter runs"').classes("ts-choice")
+                )
                 chosen = ui.select(self._choices(), value=ALL, label="Status", on_change=lambda event: self._choose(event.value))
-                chosen.props("outlined dense options-dense").style("min-width: 10rem")
+                chosen.props("outlined dense options-dense").classes("ts-choice")
             self.counts = muted("")
         self.chosen = chosen
         self.table = data_table(COLUMNS, self._rows(), key="name", link="name", per_page=ROWS_PER_PAGE)
@@ -84,7 +87,7 @@ class RunsTable:
         if (rows := self._rows()) != self.table.rows:
             self.table.rows = rows
             self.chosen.set_options(self._choices(), value=self.status)
-        self.counts.text = f"{len(self.runs):,} runs in {self.studio.library.runs_dir}"
+        self.counts.text = f"{counted(len(self.runs), 'run')} in {shown_path(self.studio.library.runs_dir)}/"
 
     def _choices(self) -> dict[str, str]:
         counts = Counter[str](run.status for run in self.runs)
