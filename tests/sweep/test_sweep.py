@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_failing_trial_is_passed_over_and_a_stopped_sweep_goes_on(data: Path, 
     sweep = SweepDirectory.create(tmp_path / "sweep", config)
     sweep.write_data()
     trials = sweep.trials()
-    ends = run_here(sweep, trials, processes=1)
+    ends = run_here(sweep, deque(trials), processes=1)
     first, end = next(ends)
     assert end.error is None
     ends.close()  # as Ctrl-C does: the second trial is under way
@@ -75,12 +76,12 @@ def test_a_killed_trial_is_a_failure_with_its_reason(data: Path, tmp_path: Path,
     config = SweepConfig(data=data, models=("no-such-model",), fixed=FIXED, evaluation=EVALUATION)
     sweep = SweepDirectory.create(tmp_path / "sweep", config)
     sweep.write_data()
-    for trial, end in (running := run_here(sweep, sweep.trials(), processes=1)):
+    for trial, end in (running := run_here(sweep, deque(sweep.trials()), processes=1)):
         assert (trial.name, end.status) == ("001", "failed")
         assert "no-such-model" in str(end.error)
     running.close()
     monkeypatch.setattr("tunesmith.sweep.local.sys.executable", str(_script(tmp_path, "kill -9 $$")))
-    (_, end), *_ = run_here(sweep, sweep.trials(), processes=1)
+    (_, end), *_ = run_here(sweep, deque(sweep.trials()), processes=1)
     assert "killed by signal 9" in str(end.error)
     assert sweep.ends()["001"] == end
 
@@ -110,7 +111,7 @@ def failed(data: Path, tiny_llama: Path, tmp_path: Path) -> SweepDirectory:
 def test_a_trial_that_is_tried_once_more_has_no_old_error(failed: SweepDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed.ends()["001"].error == "an old error"
     failed.write_data()
-    ends = run_here(failed, failed.trials(), processes=1)
+    ends = run_here(failed, deque(failed.trials()), processes=1)
     with monkeypatch.context() as patched:
         patched.setattr("tunesmith.sweep.local.sys.executable", str(_script(tmp_path, "exit 1")))  # says nothing, as where an import fails
         (_, end), *_ = ends
@@ -163,16 +164,6 @@ def test_an_end_whose_line_was_cut_short_does_not_spoil_the_next(data: Path, tmp
     end = TrialEnd(name="b", status="failed", error="for want of memory", seconds=1.0)
     sweep.append_end(end)
     assert sweep.ends() == {"b": end}
-
-
-def test_a_ray_cluster_gives_the_same_results(data: Path, tiny_llama: Path, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'tunesmith[ray]'")
-    config = SweepConfig(data=data, models=(str(tiny_llama),), sizes=(10,), vary={"seed": (0, 1)}, fixed=FIXED, evaluation=EVALUATION)
-    here = run_sweep(SweepDirectory.create(tmp_path / "here", config))
-    there = run_sweep(SweepDirectory.create(tmp_path / "there", config), cluster=RayCluster())
-    for one, other in zip(here.results, there.results, strict=True):
-        assert (one.name, one.status, one.validation_loss, one.tuned) == (other.name, other.status, other.validation_loss, other.tuned)
-    assert (here.best, here.curves) == (there.best, there.curves)
 
 
 def test_without_ray_it_is_said_how_to_get_it(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def sweep(
     ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Trials at a time; each has its share of the cores. [default: 1]", rich_help_panel=TRIALS),
+        typer.Option(metavar="N", help="Without Ray: trials at a time. [default: 1]", rich_help_panel=TRIALS),
     ] = None,
     on: Annotated[
         Literal["processes", "ray"] | None,
@@ -75,10 +75,27 @@ def sweep(
     ] = None,
     ray_address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Of a cluster that shares this directory. [default: this machine]", rich_help_panel=TRIALS),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of a cluster: `auto`, HOST:PORT or ray://HOST:PORT. [default: $RAY_ADDRESS, else this machine]",
+            rich_help_panel=TRIALS,
+        ),
     ] = None,
-    cores: Annotated[int | None, typer.Option(metavar="N", help="With Ray: of each trial. [default: 1]", rich_help_panel=TRIALS)] = None,
-    gpus: Annotated[float | None, typer.Option(metavar="X", help="With Ray: of each trial. [default: 0]", rich_help_panel=TRIALS)] = None,
+    cores: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of each trial. [default: with Ray 1, else its share of them]", rich_help_panel=TRIALS),
+    ] = None,
+    gpus: Annotated[
+        float | None, typer.Option(metavar="X", help="With Ray: of each trial; 0.5 shares one. [default: 0]", rich_help_panel=TRIALS)
+    ] = None,
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="More attempts where a process or machine is lost, or memory lacks. [default: 2]",
+            rich_help_panel=TRIALS,
+        ),
+    ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="SWEEP", help="Go on with a sweep that was stopped, with its own settings.", rich_help_panel=TRIALS),
@@ -88,14 +105,10 @@ def sweep(
 ) -> None:
     """Train and evaluate every combination: a learning curve over the amount of data, models and settings side by side, the best of them.
 
-    A trial that fails is written down and passed over; Ctrl-C saves what is under way, and --resume goes on.
+    A trial that fails is written down and passed over; one whose process or machine is lost is tried again. Ctrl-C saves what is under
+    way, and --resume goes on, also after a crash.
     """
-    if processes is not None and processes < 1:
-        raise ConfigError("--processes", str(processes), expected="1 or more", remedy="correct it")
-    if on != "ray" and (ray_address or cores or gpus):
-        raise ConfigError(
-            "sweep", "--ray-address, --cores or --gpus without --on ray", expected="--on ray", remedy="add it, or leave them out"
-        )
+    _check(on, processes=processes, cores=cores, gpus=gpus, retries=retries, ray_address=ray_address)
     if resume:
         opened = _open(resume, context)
     else:
@@ -103,10 +116,11 @@ def sweep(
         opened = _create(data, out, values)
     with waiting("loading torch and transformers"):
         from tunesmith.sweep.on_ray import RayCluster
-        from tunesmith.sweep.sweep import run_sweep
+        from tunesmith.sweep.sweep import RETRIES, run_sweep
     cluster = RayCluster(address=ray_address, cores=cores or 1, gpus=gpus or 0.0) if on == "ray" else None
+    retries = RETRIES if retries is None else retries
     try:
-        report = run_sweep(opened, processes=processes or 1, cluster=cluster, retry=retry, say=say)
+        report = run_sweep(opened, processes=processes or 1, cores=cores, cluster=cluster, retries=retries, retry=retry, say=say)
     except KeyboardInterrupt:
         suggest(["sweep", "--resume", opened.path])
         raise
@@ -120,10 +134,29 @@ def sweep(
         suggest(["analyze", str(best.run)])
 
 
+def _check(on: str | None, **numbers: Any) -> None:
+    """Of the options that say where and how often.
+
+    Raises:
+        ConfigError: one is out of range, or belongs to Ray.
+    """
+    for name, least in (("processes", 1), ("cores", 1), ("gpus", 0), ("retries", 0)):
+        if numbers[name] is not None and numbers[name] < least:
+            raise ConfigError(f"--{name}", str(numbers[name]), expected=f"{least} or more", remedy="correct it")
+    if (gpus := numbers["gpus"] or 0.0) > 1 and gpus != int(gpus):
+        raise ConfigError("--gpus", str(gpus), expected="a part of one GPU, or a whole number", remedy="correct it")
+    if on != "ray" and (numbers["ray_address"] or numbers["gpus"]):
+        found = "--ray-address or --gpus without --on ray"
+        raise ConfigError("sweep", found, expected="--on ray", remedy="add it, or leave them out")
+    if on == "ray" and numbers["processes"]:
+        found, expected = "--processes with --on ray", "--cores, of which Ray knows how many each machine has"
+        raise ConfigError("sweep", found, expected=expected, remedy="leave it out")
+
+
 def _open(path: Path, context: typer.Context) -> SweepDirectory:
     from tunesmith.sweep.directory import SweepDirectory
 
-    allowed = {"resume", "retry", "processes", "on", "ray_address", "cores", "gpus", "as_json"}
+    allowed = {"resume", "retry", "retries", "processes", "on", "ray_address", "cores", "gpus", "as_json"}
     if others := [key for key, value in context.params.items() if value and key not in allowed]:
         found = f"{', '.join(others)} beside it"
         raise ConfigError(
@@ -207,5 +240,5 @@ command = verb(
     "tunesmith sweep prepared/faq --model smollm2-135m-instruct --model gemma3-270m --set epochs=2 --out sweeps/models",
     "tunesmith sweep prepared/faq --model smollm2-135m-instruct --vary learning-rate=2e-4,1e-3 --vary lora-rank=8,32 --out sweeps/rates",
     "tunesmith sweep --resume sweeps/rates --processes 2",
-    "tunesmith sweep --resume sweeps/rates --on ray --ray-address auto --cores 4",
+    "tunesmith sweep --resume sweeps/rates --on ray --ray-address ray://head.example:10001 --cores 4 --gpus 1",
 )

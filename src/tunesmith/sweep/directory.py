@@ -6,7 +6,7 @@ sweeps/faq-sizes/
   runs/            001-n100/ …: a run for each trial, like any other
   logs/            001-n100.log: what the trial said
   base/            what base models answered, for the trials that ask them the same (base_answers.py)
-  trials.jsonl     append-only: when each trial was started, and how it ended
+  trials.jsonl     append-only: when and where each attempt at a trial was started, and how it ended
   report.json, report.html
 """
 
@@ -14,9 +14,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 from tunesmith.config import SweepConfig, build
 from tunesmith.data.publishing.subset import write_subset
@@ -42,6 +49,10 @@ class TrialEnd:
     """Why it failed, for people."""
     seconds: float
     """Of this process; a trial that was stopped and resumed took longer."""
+    host: str | None = None
+    """The machine it ran on; None where that is not known."""
+    is_lost: bool = False
+    """It failed because its process, worker or machine went away, or for want of memory: another attempt may fare better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +150,12 @@ class SweepDirectory:
     def base_dir(self) -> Path:
         return self.path / "base"
 
-    def append_start(self, trial: Trial) -> None:
-        """What an earlier attempt came to holds no longer."""
-        append_json_lines(self.path / "trials.jsonl", [{"name": trial.name, "status": STARTED}])
+    def append_start(self, trial: Trial, *, host: str | None = None) -> None:
+        """What an earlier attempt came to holds no longer; `host` is this machine where None."""
+        when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        append_json_lines(
+            self.path / "trials.jsonl", [{"name": trial.name, "status": STARTED, "host": host or socket.gethostname(), "at": when}]
+        )
 
     def append_end(self, end: TrialEnd) -> None:
         """On the disk before it returns; several processes may append."""
@@ -149,14 +163,48 @@ class SweepDirectory:
 
     def ends(self) -> dict[str, TrialEnd]:
         """By trial, how its last attempt ended; one that is under way, or was stopped, has no end."""
-        file = self.path / "trials.jsonl"
         ends: dict[str, TrialEnd] = {}
-        for line in read_json_lines(file) if file.is_file() else ():
+        for line in self._ledger():
             if line["status"] == STARTED:
                 ends.pop(line["name"], None)
             else:
                 ends[line["name"]] = TrialEnd(**line)
         return ends
+
+    def failures(self) -> Mapping[str, list[TrialEnd]]:
+        """By trial, every attempt that failed, oldest first."""
+        failures: dict[str, list[TrialEnd]] = defaultdict(list)
+        for line in self._ledger():
+            if line["status"] == "failed":
+                failures[line["name"]].append(TrialEnd(**line))
+        return failures
+
+    def host_of(self, trial: Trial) -> str | None:
+        """Where its last attempt was started."""
+        starts = [line for line in self._ledger() if line["name"] == trial.name and line["status"] == STARTED]
+        return starts[-1].get("host") if starts else None
+
+    def _ledger(self) -> list[dict[str, Any]]:
+        file = self.path / "trials.jsonl"
+        return read_json_lines(file) if file.is_file() else []
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Run trials as the only process that does; the system lets go of the lock when the process dies.
+
+        Raises:
+            RunError: another process is at it.
+        """
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            found, expected = "another process is running this sweep", "one at a time"
+            raise RunError(str(self.path), found, expected=expected, remedy="wait for it to end, or stop it with Ctrl-C") from None
+
+    def lock_of(self, trial: Trial) -> FileLock:
+        """Held by the process that is at a trial; one that was left by its sweep holds it until it has saved."""
+        return FileLock(self.path / "logs" / f".{trial.name}.lock")
 
     def write_report(self, report: dict[str, Any]) -> None:
         write_json(self.path / "report.json", {"schema_version": SCHEMA_VERSION, **report})

@@ -1,25 +1,34 @@
-"""Trials as Ray tasks, on this machine or a cluster whose machines share the sweep's directory.
+"""Trials as Ray tasks, on this machine or a cluster, whether or not its machines share the sweep's directory.
 
-A task starts the same process as a local sweep does, so the results are the same; when a worker dies, the process ends with it, and Ray
-runs the task once more: an interrupted run is resumed, a finished one is not run again.
+A task starts the same process as a local sweep does, so the results are the same. Ray itself tries no task again: a trial whose worker
+or machine was lost comes back as such, is written down, and waits again with what the sweep has left to run. When this process is
+killed, Ray ends its workers and they their trials; what was finished is in the sweep's directory.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, RunError, first_line
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
-from tunesmith.sweep.local import end_of, start, stop
+from tunesmith.sweep.gathering import IncompleteRunError, bring_home, identity_of, packed_sweep
+from tunesmith.sweep.local import SECONDS_TO_SAVE
+from tunesmith.sweep.on_machine import Order, Outcome, carry_out, forget, read_piece
 from tunesmith.sweep.plan import Trial
+from tunesmith.workers import available_cores
 
-MOST_RETRIES = 2
-"""Of a task whose worker died."""
+OWN_OBJECT_STORE = 2**28
+"""Bytes, of a Ray that runs on this machine alone: what goes through it there is small."""
+RETRIES_OF_A_PIECE = 3
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,67 +36,194 @@ class RayCluster:
     """Where, and what a trial takes of it."""
 
     address: str | None = None
-    """`auto`, `HOST:PORT` or `ray://…`; None starts Ray on this machine."""
+    """`auto`, `HOST:PORT` or `ray://HOST:PORT`; None: `$RAY_ADDRESS`, and without it a Ray of our own on this machine."""
     cores: int = 1
     """Of a trial."""
     gpus: float = 0.0
     """Of a trial; a part of one is possible."""
+    may_share: bool = True
+    """Machines that have the sweep's directory work in it; else all work in folders of their own."""
 
 
-def run_on_ray(sweep: SweepDirectory, trials: Sequence[Trial], cluster: RayCluster) -> Iterator[tuple[Trial, TrialEnd]]:
-    """Each trial with its end, as they end; those under way are stopped when the caller is.
+def run_on_ray(
+    sweep: SweepDirectory, waiting: deque[Trial], cluster: RayCluster, *, say: Say = lambda text: None
+) -> Iterator[tuple[Trial, TrialEnd]]:
+    """Each attempt at a trial with its end, as they end; those under way are stopped when the caller is.
+
+    Args:
+        sweep: an open directory.
+        waiting: what to run; the caller may add to it in between.
+        cluster: where.
+        say: hears of the cluster.
 
     Raises:
-        ConfigError: Ray is not installed, or the cluster cannot be reached.
+        ConfigError: Ray is not installed, or the cluster cannot be reached or has no machine for a trial.
+        RunError: the cluster went away.
     """
+    if not waiting:
+        return
     ray = _connected(cluster)
-    task = ray.remote(num_cpus=cluster.cores, num_gpus=cluster.gpus, max_retries=MOST_RETRIES)(_run)
-    running = {task.remote(str(sweep.path.resolve()), trial.name, cluster.cores): trial for trial in trials}
     try:
-        while running:
-            (done, *_), _ = ray.wait(list(running), num_returns=1)
-            trial = running.pop(done)
-            yield trial, _end(ray, done, sweep, trial)
+        _describe(ray, cluster, say)
+        yield from _Driver(ray, sweep, cluster).run(waiting)
+    except ConnectionError as error:
+        remedy = f"`tunesmith sweep --resume {sweep.path} --on ray` once it is back"
+        found = f"the cluster cannot be reached any more ({first_line(error)})"
+        raise RunError(str(sweep.path), found, expected="a cluster until the last trial", remedy=remedy) from None
     finally:
-        for reference in running:
-            ray.cancel(reference)
         ray.shutdown()
 
 
 def _connected(cluster: RayCluster) -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody
+    address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+    own: dict[str, Any] = {}
+    if address == "local":
+        own = {"include_dashboard": False, "num_cpus": available_cores(), "object_store_memory": OWN_OBJECT_STORE}
     try:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody
         import ray
+
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except ImportError:
-        remedy = "install it with `pip install 'tunesmith[ray]'`"
-        raise ConfigError("sweep --on ray", "Ray is not installed", expected="the extra `ray`", remedy=remedy) from None
-    try:
-        own: dict[str, Any] = {} if cluster.address else {"include_dashboard": False}
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        found = f"no Ray cluster answers at {cluster.address} ({str(error).splitlines()[0]})"
-        raise ConfigError("sweep --on ray", found, expected="the address of a running cluster", remedy="correct --ray-address") from None
+        found, remedy = "Ray is not installed, or its client is not", "install it with `pip install 'tunesmith[ray]'`"
+        raise ConfigError("sweep --on ray", found, expected="the extra `ray`", remedy=remedy) from None
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        found = f"the Ray cluster at {address} cannot be used ({first_line(error)})"
+        expected = "the address of a running cluster with this Ray and this Python"
+        raise ConfigError("sweep --on ray", found, expected=expected, remedy="correct --ray-address, or install the same there") from None
     return ray
 
 
-def _run(directory: str, name: str, cores: int) -> TrialEnd:
-    """On a worker: one trial in a process of its own."""
-    sweep = SweepDirectory.open(Path(directory))
-    trial = next(trial for trial in sweep.trials() if trial.name == name)
-    process = start(sweep, trial, cores)
-    try:
-        process.wait()
-    finally:
-        stop([process])
-    return end_of(sweep, trial, process.returncode)
+def _describe(ray: Any, cluster: RayCluster, say: Say) -> None:
+    """How many trials at a time, and what stands in their way.
+
+    Raises:
+        ConfigError: a trial wants more than this machine has, and there is no other.
+    """
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    places = sum(_places(machine, cluster) for machine in machines)
+    wanted = _count(cluster.cores, "core") + (f" and {cluster.gpus:g} GPUs" if cluster.gpus else "")
+    if places:
+        say(f"Ray has {_count(len(machines), 'machine')} with room for {_count(places, 'trial')} at a time, of {wanted} each")
+    elif cluster.address or os.environ.get("RAY_ADDRESS"):
+        say(f"no machine of the cluster has {wanted} now; waiting for one")  # which a cluster that grows may add
+    else:
+        found = f"a trial of {wanted}, on a machine with {machines[0].get('CPU', 0):g} cores and {machines[0].get('GPU', 0):g} GPUs"
+        raise ConfigError("sweep --on ray", found, expected="at most what there is", remedy="lower --cores or --gpus")
+    if not cluster.gpus and any(machine.get("GPU") for machine in machines):
+        say("the trials run without a GPU, though the cluster has some: --gpus 1 gives each one")
 
 
-def _end(ray: Any, reference: Any, sweep: SweepDirectory, trial: Trial) -> TrialEnd:
-    try:
-        end: TrialEnd = ray.get(reference)
-    except ray.exceptions.RayError as error:
-        if written := sweep.ends().get(trial.name):  # the trial had ended before its worker died
+def _places(machine: dict[str, float], cluster: RayCluster) -> int:
+    by_cores = machine.get("CPU", 0) // cluster.cores
+    return int(min(by_cores, machine.get("GPU", 0) // cluster.gpus) if cluster.gpus else by_cores)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+class _Driver:
+    """Orders out and outcomes in, of one sweep on one cluster."""
+
+    def __init__(self, ray: Any, sweep: SweepDirectory, cluster: RayCluster) -> None:
+        self.ray, self.sweep, self.cluster = ray, sweep, cluster
+        self.task = ray.remote(num_cpus=cluster.cores, num_gpus=cluster.gpus, max_retries=0)(carry_out)
+        self.identity = identity_of(sweep)
+        self.marker = sweep.path.resolve() / f".driver-{uuid4().hex}"
+        self.packed: Any = None
+        """Refers to the packed sweep, once a machine asked for it."""
+        self.away: dict[str, str] = {}
+        """Folders on machines without the directory, by machine."""
+
+    def run(self, waiting: deque[Trial]) -> Iterator[tuple[Trial, TrialEnd]]:
+        running: dict[Any, Trial] = {}
+        for stale in self.sweep.path.glob(".driver-*"):
+            stale.unlink(missing_ok=True)
+        self.marker.touch()
+        try:
+            while waiting or running:
+                while waiting:
+                    trial = waiting.popleft()
+                    running[self._order(trial)] = trial
+                (done, *_), _ = self.ray.wait(list(running), num_returns=1)
+                trial = running.pop(done)
+                if (end := self._end(done, trial)) is None:
+                    running[self._order(trial, pack=True)] = trial
+                else:
+                    yield trial, end
+            self._clear()
+        finally:
+            self._stop(list(running))
+            self.marker.unlink(missing_ok=True)
+
+    def _order(self, trial: Trial, *, pack: bool = False) -> Any:
+        if pack and self.packed is None:
+            self.packed = self.ray.put(packed_sweep(self.sweep))
+        order = Order(
+            sweep=str(self.sweep.path.resolve()),
+            marker=str(self.marker) if self.cluster.may_share else None,
+            identity=self.identity,
+            trial=trial.name,
+            cores=self.cluster.cores,
+            gpus=self.cluster.gpus,
+            directory=str(Path.cwd()),
+            version=metadata.version("tunesmith"),
+        )
+        return self.task.remote(order, [self.packed] if self.packed else [])  # in a list, Ray does not fetch it before it is asked to
+
+    def _end(self, reference: Any, trial: Trial) -> TrialEnd | None:
+        """How the attempt ended, written down; None: the machine has to be sent the sweep first."""
+        try:
+            outcome: Outcome = self.ray.get(reference)
+            if outcome.end and outcome.away:
+                self._bring_home(outcome, outcome.away, trial)
+        except (self.ray.exceptions.RayError, IncompleteRunError) as error:
+            return self._lost(error, trial)
+        if outcome.end and outcome.end != self.sweep.ends().get(trial.name):  # the trial could not write it here
+            self.sweep.append_start(trial, host=outcome.end.host)
+            self.sweep.append_end(outcome.end)
+        return outcome.end
+
+    def _lost(self, error: Exception, trial: Trial) -> TrialEnd:
+        """Of an attempt that came to nothing, unless the trial had ended before its worker died."""
+        written = self.sweep.ends().get(trial.name)
+        if written and written.status == "done":
             return written
-        end = TrialEnd(name=trial.name, status="failed", error=f"its worker died: {str(error).splitlines()[0]}", seconds=0.0)
-        sweep.append_end(end)
-    return end
+        is_ours = isinstance(error, self.ray.exceptions.RayTaskError)  # raised by our own code there, or for want of it
+        what = f"its worker failed: {_last_line(error)}" if is_ours else f"its worker was lost: {first_line(error)}"
+        end = TrialEnd(name=trial.name, status="failed", error=what, seconds=0.0, host=self.sweep.host_of(trial), is_lost=not is_ours)
+        self.sweep.append_end(end)
+        return end
+
+    def _bring_home(self, outcome: Outcome, away: str, trial: Trial) -> None:
+        self.away[outcome.machine] = away
+        read = self._there(outcome.machine, read_piece)
+        bring_home(self.sweep, trial, outcome, lambda name, offset, size: read.remote(away, name, offset, size), self.ray.get)
+        if outcome.end and outcome.end.status == "done":
+            self._there(outcome.machine, forget).remote(away, trial.name)  # not waited for: it is at home, whatever becomes of that machine
+
+    def _there(self, machine: str, function: Callable[..., Any]) -> Any:
+        """A task for this machine alone, which takes nothing of what trials want."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        strategy = NodeAffinitySchedulingStrategy(node_id=machine, soft=False)
+        return self.ray.remote(num_cpus=0, max_retries=RETRIES_OF_A_PIECE, scheduling_strategy=strategy)(function)
+
+    def _clear(self) -> None:
+        """Once all is at home; what a machine that went away kept is lost with it."""
+        clearing = [self._there(machine, forget).remote(folder, None) for machine, folder in self.away.items()]
+        if clearing:
+            self.ray.wait(clearing, num_returns=len(clearing), timeout=SECONDS_TO_SAVE)
+
+    def _stop(self, running: list[Any]) -> None:
+        """Trials save themselves before Ray goes away."""
+        for reference in running:
+            self.ray.cancel(reference)
+        if running:
+            self.ray.wait(running, num_returns=len(running), timeout=SECONDS_TO_SAVE)
+
+
+def _last_line(error: Exception) -> str:
+    """Of a traceback: what was raised."""
+    return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)

@@ -49,6 +49,8 @@ class TrialResult:
     seconds: float | None = None
     """Of training."""
     run: str | None = None
+    failures: tuple[str, ...] = ()
+    """Of its attempts before the last, oldest first: on which machine, and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +84,10 @@ class SweepReport:
             figures = ", ".join(f"{title} {best.base[name]:.3f} -> {best.tuned[name]:.3f}" for name, title in self.metrics.items())
             held_out = f"on {self.num_test:,} held-out examples: {figures}"
             lines.append(f"best by validation loss: {best.name} ({best.validation_loss:.4f}); {held_out}; {best.verdict}")
+        for result in self.results:
+            if result.failures:
+                attempts = "attempt" if len(result.failures) == 1 else f"{len(result.failures)} attempts"
+                lines.append(f"{result.name}: before it was {result.status}, {attempts} failed: {'; '.join(result.failures)}")
         return [*lines, *self.notes]
 
 
@@ -95,7 +101,14 @@ def build_report(sweep: SweepDirectory) -> SweepReport:
     done = {trial.name: open_run(sweep.runs_dir / trial.name) for trial in trials if _is_done(ends.get(trial.name))}
     reports = {name: read_report(run) for name, run in done.items()}
     validation = load_prepared(sweep.config.data).validation
-    results = [_result(sweep, trial, ends.get(trial.name), done.get(trial.name), reports.get(trial.name), validation) for trial in trials]
+    failures = sweep.failures()
+    results = [
+        dataclasses.replace(
+            _result(sweep, trial, ends.get(trial.name), done.get(trial.name), reports.get(trial.name), validation),
+            failures=_earlier(failures.get(trial.name, ()), ends.get(trial.name)),
+        )
+        for trial in trials
+    ]
     best, notes = choose_best([result for result in results if result.status == "done"])
     metrics = {c.metric.name: c.metric.title for report in reports.values() for c in report.headline}
     return SweepReport(
@@ -110,6 +123,12 @@ def build_report(sweep: SweepDirectory) -> SweepReport:
 
 def _is_done(end: TrialEnd | None) -> bool:
     return end is not None and end.status == "done"
+
+
+def _earlier(failures: Sequence[TrialEnd], end: TrialEnd | None) -> tuple[str, ...]:
+    """All that failed but the last, if that is what the trial came to."""
+    before = failures[:-1] if failures and failures[-1] == end else failures
+    return tuple(f"{failure.error}" + (f" (on {failure.host})" if failure.host else "") for failure in before)
 
 
 def _result(
