@@ -197,6 +197,10 @@ class TrainConfig(Settings):
     """Gradients are scaled down to this global L2 norm; 0 leaves them."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several processes hold the model: each all of it, with gradients summed (`ddp`), or each a part of every weight (`fsdp`)."""
+    cpu_offload: bool = False
+    """Where weights are spread over processes with GPUs: keep them, their gradients and moments in the CPU's memory meanwhile."""
     evaluate_every: int | None = Field(default=None, ge=1)
     """Steps between losses on the validation split (and checkpoints); None means twice an epoch."""
     patience: int = Field(default=4, ge=0)
@@ -568,6 +572,8 @@ class ServeConfig(Settings):
     """Sequences that may wait for a place among those; further requests are told to come again later."""
     request_seconds: float = Field(default=300.0, gt=0)
     """Most time for one request, waiting included."""
+    step_seconds: float = Field(default=120.0, gt=0)
+    """Most time for one step of a decoder (a prompt, or a token for each sequence); after that /health says that it is stuck."""
     grace_seconds: float = Field(default=30.0, ge=0)
     """Most time for what runs when the server is told to stop."""
     client_seconds: float = Field(default=15.0, gt=0)

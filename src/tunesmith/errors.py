@@ -15,7 +15,8 @@ class TunesmithError(Exception):
     """Base of everything tunesmith raises on purpose.
 
     Attributes:
-        exit_code: what the command line returns; 2 for a user's mistake, 3 when a gate refuses.
+        exit_code: what the command line returns; 2 for a user's mistake, 3 when a gate refuses, 4 when a group of
+            processes fell apart.
     """
 
     exit_code = 2
@@ -64,6 +65,13 @@ class GateError(TunesmithError, RuntimeError):
     """A condition the user set was not met, e.g. `--require better`."""
 
     exit_code = 3
+
+
+class GroupError(TunesmithError, ConnectionError):
+    """The processes of a group cannot find each other, lose each other, or do not work on the same thing."""
+
+    exit_code = 4
+    __str__ = TunesmithError.__str__  # as of AssetError
 
 
 class TrainingError(TunesmithError, ArithmeticError):

@@ -34,7 +34,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from filelock import FileLock, Timeout
@@ -51,6 +51,8 @@ class RunDirectory:
     """Paths inside one run, and reading and writing of its records."""
 
     path: Path
+    is_followed: ClassVar[bool] = False
+    """Whether another rank of the group writes it."""
 
     @property
     def name(self) -> str:
@@ -281,6 +283,33 @@ class RunDirectory:
     def keep_last_checkpoints(self, count: int) -> None:
         for old in self.checkpoints()[:-count]:
             shutil.rmtree(old)
+
+
+@dataclass(frozen=True)
+class FollowedRun(RunDirectory):
+    """A run as the other ranks of a group see it: the first one writes, what these would write is the same and is not written."""
+
+    is_followed: ClassVar[bool] = True
+
+    def write_manifest(self, values: Mapping[str, Any]) -> None: ...
+
+    def write_renderer_record(self, values: Mapping[str, Any]) -> None: ...
+
+    def write_preflight(self, values: Mapping[str, Any]) -> None: ...
+
+    def write_activations_record(self, values: Mapping[str, Any]) -> None: ...
+
+    def append_metrics(self, values: Mapping[str, Any]) -> None: ...
+
+    def drop_metrics_after(self, step: int) -> None: ...
+
+    def remove_leftovers(self) -> None: ...
+
+    def keep_last_checkpoints(self, count: int) -> None: ...
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        yield
 
 
 def _read_record(file: Path) -> dict[str, Any]:

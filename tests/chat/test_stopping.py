@@ -169,7 +169,7 @@ def test_the_command_is_stopped_and_goes_on_without_paying_twice(tmp_path: Path)
     parts = [f"# Part {n}\n\n" + 3 * about.format(n=n, year=1900 + n) for n in range(12)]
     document.write_text("\n\n".join(parts), encoding="utf-8")
     with serving(Endpoint(good_reply, delay_seconds=0.5)) as endpoint:
-        command = [sys.executable, "-m", "tunesmith.cli", "synthesize", "documents", str(document), "--teacher", endpoint.url]
+        command = [sys.executable, "-m", "tunesmith", "synthesize", "documents", str(document), "--teacher", endpoint.url]
         command += ["--teacher-model", "m", "--count", "1000", "--out", str(tmp_path / "out")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while len(endpoint.requests) < 4:

@@ -68,9 +68,10 @@ FLAGS = {
         "--objective", "--dpo-loss", "--beta", "--desirable-weight", "--undesirable-weight", "--orpo-lambda", "--template",
         "--max-length", "--over-length", "--epochs", "--max-steps", "--examples-per-step", "--tokens-per-step",
         "--tokens-per-micro-batch", "--no-share-prefixes", "--activation-checkpointing", "--no-cache-activations",
+        "--strategy", "--cpu-offload",
         "--evaluate-every", "--patience", "--learning-rate", "--schedule", "--warmup-fraction",
         "--optimizer", "--weight-decay", "--max-grad-norm", "--seed", "--dtype", "--device", "--name",
-        "--runs-dir", "--keep-checkpoints", "--no-estimate", "--resume", "--json",
+        "--runs-dir", "--keep-checkpoints", "--no-estimate", "--resume", "--processes", "--json",
     },
     "generate": {
         "--file", "--out", "--template", "--system", "--base", "--max-new-tokens", "--max-prompt-tokens", "--temperature", "--top-p",
@@ -78,7 +79,7 @@ FLAGS = {
     },
     "evaluate": {
         "--split", "--limit", "--max-new-tokens", "--batch-size", "--scorer", "--weight", "--embeddings", "--confidence", "--seed",
-        "--rescore", "--dtype", "--device", "--require", "--json",
+        "--rescore", "--dtype", "--device", "--require", "--processes", "--json",
     },
     "judge": {
         "--judge", "--judge-model", "--mode", "--rubric", "--hide-reference", "--repeats", "--inconsistent", "--votes", "--confidence",
@@ -87,7 +88,7 @@ FLAGS = {
     },
     "benchmark": {
         "--tasks", "--data", "--limit", "--first", "--num-fewshot", "--chat-template", "--confidence", "--overlap-words", "--seed", "--out",
-        "--dtype", "--device", "--json",
+        "--dtype", "--device", "--processes", "--json",
     },
     "baseline": {
         "--model", "--instructions", "--shots", "--pick-shots", "--documents", "--passages", "--retriever", "--endpoint",
@@ -97,7 +98,7 @@ FLAGS = {
     },
     "sweep": {
         "--model", "--out", "--sizes", "--vary", "--set", "--max-new-tokens", "--limit", "--processes", "--on", "--ray-address",
-        "--cores", "--gpus", "--resume", "--retry", "--json",
+        "--cores", "--gpus", "--retries", "--resume", "--retry", "--json",
     },
     "probe scope": {
         "--off-topic", "--on-topic", "--general", "--pattern", "--split", "--limit", "--shown", "--max-new-tokens", "--batch-size",
@@ -131,13 +132,14 @@ FLAGS = {
     "serve": {
         "--host", "--port", "--engine", "--dry-run", "--make-key", "--keys", "--allow-origin", "--allow-host", "--temperature",
         "--max-tokens", "--guardrails",
-        "--batch-size", "--queue-size", "--max-choices", "--request-seconds", "--client-seconds", "--grace-seconds", "--max-body-bytes",
-        "--max-connections", "--log-prompts", "--dtype", "--device", "--json",
+        "--batch-size", "--queue-size", "--max-choices", "--request-seconds", "--step-seconds", "--client-seconds", "--grace-seconds",
+        "--max-body-bytes", "--max-connections", "--log-prompts", "--dtype", "--device", "--json",
     },
     "models list": {"--json"},
     "models accept": {"--yes", "--json"},
 }  # fmt: skip
 FLAGS["estimate"] = FLAGS["train"] - {"--name", "--runs-dir", "--resume", "--no-estimate"}
+FLAGS["estimate"] |= {"--memory-per-process", "--flops-per-second", "--bandwidth"}
 """Every flag there is: a new one is a decision, and is written down here."""
 
 DEFAULTS = {
@@ -148,6 +150,7 @@ DEFAULTS = {
     ("train", "examples_per_step"): "8, from 10,000 examples on 16 for lora and qlora, else 32",
     ("train", "estimate"): "measure",
     ("train", "cache_activations"): "once",
+    ("train", "cpu_offload"): "off",
     ("train", "max_length"): "the model's context, at most 2,048",
     ("train", "max_steps"): "the epochs decide",
     ("train", "tokens_per_step"): "examples are counted",
@@ -249,7 +252,7 @@ def parameter(verb: str, name: str) -> Any:
 
 
 def test_alone_it_prints_the_verbs_in_order() -> None:
-    alone = subprocess.run([sys.executable, "-m", "tunesmith.cli"], capture_output=True, text=True, check=True)
+    alone = subprocess.run([sys.executable, "-m", "tunesmith"], capture_output=True, text=True, check=True)
     assert re.findall(r"^  ([a-z]+)  +[A-Z]", alone.stdout, re.MULTILINE) == IN_ORDER
     assert alone.stderr == ""
 
@@ -325,6 +328,7 @@ def test_worded_defaults_are_true() -> None:
     from tunesmith.train.train import DEFAULT_MAX_LENGTH
 
     assert TrainConfig.model_fields["activation_checkpointing"].default is False
+    assert TrainConfig.model_fields["cpu_offload"].default is False
     assert TrainConfig.model_fields["share_prefixes"].default is True
     assert f"{DEFAULT_MAX_LENGTH:,}" in DEFAULTS["train", "max_length"]
     assert {float(DEFAULTS["train", "beta"])} == set(DEFAULT_BETAS.values())
@@ -349,7 +353,7 @@ def test_help_comes_in_a_fifth_of_a_second(words: list[str]) -> None:
     def seconds() -> float:
         """Of the processor: other work on the machine is not the point."""
         before = os.times()
-        subprocess.run([sys.executable, "-m", "tunesmith.cli", *words], capture_output=True, check=True)
+        subprocess.run([sys.executable, "-m", "tunesmith", *words], capture_output=True, check=True)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 

@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def tunesmith(*words: str | Path, keys: str = "") -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "tunesmith.cli", *map(str, words)]
+    line = [sys.executable, "-m", "tunesmith", *map(str, words)]
     return subprocess.run(line, input="\n".join(keys), capture_output=True, text=True, check=False)
 
 

@@ -235,7 +235,7 @@ def test_streams_take_what_their_encoding_cannot(monkeypatch: pytest.MonkeyPatch
 
 
 def test_results_and_messages_keep_their_order_in_one_file(finished: Workspace) -> None:
-    words = [sys.executable, "-m", "tunesmith.cli", "runs", "show", str(finished.run)]
+    words = [sys.executable, "-m", "tunesmith", "runs", "show", str(finished.run)]
     buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     both = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True, env=buffered).stdout
     assert both.startswith("run  ")
@@ -248,7 +248,7 @@ def run_and_leave(*words: str, directory: Path) -> tuple[int, str]:
     os.close(ours)
     with os.fdopen(theirs, "wb") as pipe:
         done = subprocess.run(
-            [sys.executable, "-m", "tunesmith.cli", *words], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False, cwd=directory
+            [sys.executable, "-m", "tunesmith", *words], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False, cwd=directory
         )
     return done.returncode, done.stderr
 
@@ -260,7 +260,7 @@ def test_a_reader_that_leaves_is_no_error(words: tuple[str, ...], tmp_path: Path
 
 def test_output_is_utf8_and_errors_exit_in_a_process_of_its_own(finished: Workspace) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
-    words = [sys.executable, "-m", "tunesmith.cli", "runs", "show"]
+    words = [sys.executable, "-m", "tunesmith", "runs", "show"]
     done = subprocess.run([*words, str(finished.run)], capture_output=True, check=True, env=environment)
     assert b"complete" in done.stdout
     failed = subprocess.run([*words, "⟦nothing⟧"], capture_output=True, check=False, env=environment)

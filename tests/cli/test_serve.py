@@ -71,7 +71,7 @@ def test_what_is_handed_to_vllm(tunesmith: Tunesmith, workspace: Workspace, monk
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_a_servers_life(workspace: Workspace) -> None:
-    words = [sys.executable, "-m", "tunesmith.cli", "serve", str(workspace.run), *ADDRESS, "--json"]
+    words = [sys.executable, "-m", "tunesmith", "serve", str(workspace.run), *ADDRESS, "--json"]
     nowhere = {**os.environ, "XDG_CONFIG_HOME": str(workspace.run.parent)}
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=nowhere) as process:
         assert process.stdout is not None

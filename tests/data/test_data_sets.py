@@ -93,10 +93,18 @@ def test_folder_of_unlike_files_is_read_file_by_file(tmp_path: Path) -> None:
     ]
 
 
-def test_unlike_files_of_a_split_say_what_differs(tmp_path: Path) -> None:
+def test_several_files_of_a_split_are_read_one_by_one(tmp_path: Path) -> None:
     json_lines(tmp_path / "faqs" / "train-a.jsonl", "How?")
     (tmp_path / "faqs" / "train-b.jsonl").write_text('{"left": 1}\n')
-    with pytest.raises(DataError, match=r"faqs: the folder cannot be read .*left.*column names don't match"):
+    json_lines(tmp_path / "faqs" / "test.jsonl", "When?")
+    assert [row.source for row in read_rows(tmp_path / "faqs")] == ["faqs/train-a.jsonl:1", "faqs/train-b.jsonl:1"]
+
+
+def test_unlike_files_of_a_split_say_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "faqs").mkdir()
+    (tmp_path / "faqs" / "train-a.csv").write_text("question,answer\nHow?,So\n")
+    (tmp_path / "faqs" / "train-b.csv").write_text("left\n1\n")
+    with pytest.raises(DataError, match=r"faqs: the folder cannot be read .*left"):
         read_rows(tmp_path / "faqs")
 
 

@@ -18,7 +18,7 @@ from tunesmith.engine.loading import LoadedModel
 from tunesmith.engine.loss import pack_loss
 from tunesmith.engine.packing import build_pack, plan_packs
 from tunesmith.engine.score import mean_loss, score
-from tunesmith.train.start import _checkpoint_activations
+from tunesmith.train.start import checkpoint_activations
 from tunesmith.types import RenderedExample
 
 LENGTHS = [60, *range(1, 60, 2), 8, 9, 7, 16, 16, 16, 33]
@@ -130,7 +130,7 @@ def test_activation_checkpointing_changes_nothing(network: PreTrainedModel) -> N
     examples = random_examples(LENGTHS[:12], network.config.vocab_size)
     network.train()
     expected = packed_gradients(network, examples, 300, network)
-    _checkpoint_activations(network)
+    checkpoint_activations(network)
     found = packed_gradients(network, examples, 300, network)
     assert all(torch.equal(found[name], gradient) for name, gradient in expected.items())
 

@@ -127,5 +127,5 @@ def test_saved_and_read_back(pair: tuple[nn.Sequential, nn.Sequential, TrainedWe
     masters.load(changed)
     assert all(torch.equal(weights.state()[name], tensor) for name, tensor in changed.items())
     assert all(torch.equal(p, halved.get_parameter(name)) for name, p in whole.named_parameters())
-    weights.load_from(tmp_path / "whole")
+    weights.load(load_file(tmp_path / "whole"))
     assert all(torch.equal(saved[name], master) for name, master in weights.state().items())

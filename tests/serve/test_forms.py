@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from tests.serve.conftest import QUESTION, TUNED, Served, serving
-from tunesmith.serve import forms
+from tunesmith.serve import forms, schema_worker
 from tunesmith.serve.forms import Form, SchemaProcesses
 from tunesmith.serve.guardrails.json_schema import TOO_MUCH
 from tunesmith.together import ServedModel
@@ -79,6 +79,38 @@ def test_who_leaves_takes_no_process_along() -> None:
     asyncio.run(check())
 
 
+def test_names_of_any_length_are_told_in_short() -> None:
+    async def check() -> None:
+        processes = SchemaProcesses(seconds=5)
+        texts = Form(schema='{"additionalProperties": {"type": "string"}}', processes=processes)
+        verdict = await texts.check_answer(json.dumps({"x" * 200_000: 1}))
+        assert (verdict.problem or "").startswith("xxx")
+        assert len(verdict.problem or "") < 500
+        await processes.close()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError])
+def test_what_cannot_be_read_is_refused_and_not_taken_for_good(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(schema: str) -> None:
+        raise error
+
+    monkeypatch.setattr(schema_worker, "_checker", fails)
+    assert schema_worker.answered("{}", None) == {"refused": f"{TOO_MUCH}."}
+    assert schema_worker.answered("{}", "1") == {"problem": TOO_MUCH}
+
+
+def test_a_schema_that_is_refused_only_later_fails_the_answer() -> None:
+    async def check() -> None:
+        processes = SchemaProcesses(seconds=5)
+        verdict = await Form(schema='{"type": "nonsense"}', processes=processes).check_answer("1")
+        assert "no JSON Schema" in (verdict.problem or "")
+        await processes.close()
+
+    asyncio.run(check())
+
+
 @pytest.fixture(scope="module")
 def one(models: tuple[ServedModel, ...]) -> Iterator[Served]:
     with serving(models) as served:
@@ -99,9 +131,10 @@ def deep(levels: int) -> dict[str, Any]:
         ({"$ref": "http://127.0.0.1:9/x"}, "not in it"),
         ({"description": "x" * 70_000}, "characters; expected at most 65,536"),
         (deep(200), "too large"),
+        ({"properties": {"x" * 65_400: {"type": "nonsense"}}}, "no JSON Schema (properties/xxx"),
         ({"pattern": "(((((a{99}){99}){99}){99}){99})"}, "repeats"),
     ],
-    ids=["wrong", "pattern", "properties", "elsewhere", "long", "deep", "repeats"],
+    ids=["wrong", "pattern", "properties", "elsewhere", "long", "deep", "name", "repeats"],
 )
 def test_hostile_schemas_are_refused(one: Served, schema: Any, words: str) -> None:
     answer = post(one, asked(schema))

@@ -83,19 +83,37 @@ def test_a_run_comes_home_in_pieces_and_names_the_data_here(
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert record["data"]["directory"] == record["config"]["data"] == str(home.data_of(trial).resolve())
     assert home.log_file(trial).read_text(encoding="utf-8") == "begun\ntrained\n"
-    forget(str(away.path), trial.name)
-    assert not (away.runs_dir / trial.name).exists()
+    forget(str(away.path), [f"runs/{trial.name}"])
+    assert list(away.runs_dir.iterdir()) == []
+    assert away.log_file(trial).exists()
+    forget(str(away.path), [f"logs/{trial.name}.log", "logs/another.log"])
+    assert not away.log_file(trial).exists()
     forget(str(away.path), None)
     assert not away.path.exists()
 
 
-def test_a_run_that_comes_short_leaves_nothing(home: SweepDirectory, away: SweepDirectory) -> None:
+def test_what_a_stopped_worker_left_of_a_sweep_gives_way(home: SweepDirectory, away: SweepDirectory) -> None:
+    (away.path / "sweep.json").unlink()
+    rest = away.path.with_name(".0.forgotten")
+    (rest / "runs").mkdir(parents=True)
+    again = unpack_sweep(away.path, lambda: packed_sweep(home))
+    assert list(again.runs_dir.iterdir()) == []
+    assert (away.path / "sweep.json").is_file()
+    assert not rest.exists()
+
+
+def test_a_run_that_comes_short_leaves_all_as_it_was(home: SweepDirectory, away: SweepDirectory) -> None:
     trial = home.trials()[0]
+    earlier = home.runs_dir / trial.name
+    earlier.mkdir()
+    (earlier / "weights").touch()
     whole = outcome(away)
     (away.runs_dir / trial.name / "model" / "weights").write_bytes(b"short")
     with pytest.raises(IncompleteRunError, match="768"):
         bring_home(home, trial, whole, pull_from(away), lambda promise: promise)
-    assert list(home.runs_dir.iterdir()) == []
+    assert list(home.runs_dir.iterdir()) == [earlier]
+    assert list(earlier.iterdir()) == [earlier / "weights"]
+    assert not home.log_file(trial).exists(), "it comes with the next attempt"
 
 
 def test_nothing_is_written_outside_of_the_run(home: SweepDirectory, away: SweepDirectory) -> None:

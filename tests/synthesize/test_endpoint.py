@@ -186,7 +186,7 @@ def test_no_teacher(changes: dict[str, Any], complaint: str, document: Path) -> 
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(document: Path, tmp_path: Path) -> None:
     with serving(Endpoint(good_reply, delay_seconds=0.05)) as endpoint:
-        command = [sys.executable, "-m", "tunesmith.cli", "synthesize", "documents", str(document), "--teacher", endpoint.url]
+        command = [sys.executable, "-m", "tunesmith", "synthesize", "documents", str(document), "--teacher", endpoint.url]
         command += ["--teacher-model", "m", "--count", "1000", "--concurrency", "2", "--out"]
         subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
         endpoint.requests.clear()

@@ -59,7 +59,7 @@ def lasting_manifest(run: RunDirectory) -> dict[str, Any]:
     return {
         key: value
         for key, value in run.manifest().items()
-        if key not in {"finished", "seconds", "tokens_per_second", "peak_memory_bytes", "estimate"}
+        if key not in {"finished", "seconds", "tokens_per_second", "peak_memory_bytes", "peak_memory_bytes_of_ranks", "estimate"}
     }
 
 

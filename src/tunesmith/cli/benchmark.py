@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
+from tunesmith.cli.group import Processes, start_group
 from tunesmith.cli.options import Device, Dtype, Json
 from tunesmith.cli.progress import stages, waiting
 from tunesmith.cli.terminal import print_json, print_wrapped, say
@@ -17,6 +18,7 @@ OUT = Path("benchmarks")
 
 
 def benchmark(
+    context: typer.Context,
     references: Annotated[
         list[str],
         typer.Argument(metavar="RUN_OR_MODEL...", help="Runs, each beside its base, and any models.", show_default=False),
@@ -60,12 +62,14 @@ def benchmark(
     ] = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Ask public benchmarks: what did the tuned model forget, and what did it learn, against its base on the same questions?
 
     The same command goes on where an interrupted one stopped.
     """
+    start_group(context, processes)
     from tunesmith.config import BenchmarkConfig, build
 
     settings = {
@@ -110,4 +114,5 @@ command = verb(
     "tunesmith benchmark runs/faq --tasks arc,hellaswag,mmlu,truthfulqa",
     "tunesmith benchmark smollm2-135m-instruct --tasks mmlu --num-fewshot 5 --data eval --out benchmarks/smollm2",
     "tunesmith benchmark runs/faq runs/faq-2 --tasks piqa,winogrande --json > report.json",
+    "tunesmith benchmark runs/faq --tasks mmlu --processes 4",
 )

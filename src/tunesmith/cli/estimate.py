@@ -1,4 +1,4 @@
-"""`tunesmith estimate`: what `tunesmith train` with the same options would take, measured and nothing trained."""
+"""`tunesmith estimate`: what `tunesmith train` with the same options would take: measured, or from a configuration alone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tunesmith.cli import train as train_verb
+from tunesmith.cli.capacity import OWN, Bandwidth, FlopsPerSecond, MemoryPerProcess, estimate_from_config
 from tunesmith.cli.command import verb
 from tunesmith.cli.progress import Watch, duration, waiting
 from tunesmith.cli.terminal import print_json, suggest, table
@@ -23,17 +24,21 @@ LEFT_OUT = frozenset({"name", "runs_dir", "resume", "estimate"})
 
 
 def estimate(context: typer.Context, **options: Any) -> None:
-    """Say how long a training run would take and how much memory it would need, from a few measured micro-batches.
+    """Say how long a training run would take and how much memory it would need.
 
-    Takes the options of `tunesmith train`. Nothing is trained and no run is made. A run that cannot fit into memory is refused,
-    with the settings that would make it fit.
+    With DIR from a few measured micro-batches; a run that cannot fit into memory is refused, with the settings that would make
+    it fit. Without DIR from the model's config.json alone, for any number of processes: what fits where, and how fast it could be.
+    Takes the options of `tunesmith train`. Nothing is trained and no run is made.
     """
     del options
     given = {key: value for key, value in context.params.items() if value is not None and (value or key != "as_json")}
-    for key, what in (("data", "DIR"), ("model", "--model")):
-        if key not in given:
-            remedy = "see `tunesmith estimate --help`"
-            raise ConfigError("tunesmith estimate", f"{what} is missing", expected="DIR and --model MODEL", remedy=remedy)
+    if "model" not in given:
+        expected = "--model MODEL, and DIR to measure on it"
+        raise ConfigError("tunesmith estimate", "--model is missing", expected=expected, remedy="see `tunesmith estimate --help`")
+    if "data" not in given:
+        estimate_from_config(given)
+        return
+    _require_one_process(given)
     from tunesmith.config import TrainConfig, build
 
     config = build(TrainConfig, train_verb.settings(given), place="estimate")
@@ -47,6 +52,15 @@ def estimate(context: typer.Context, **options: Any) -> None:
     for line in lines(ready, forecast):
         print(line)
     suggest(["train", given["data"], "--model", given["model"]])
+
+
+def _require_one_process(given: Mapping[str, Any]) -> None:
+    """What is measured is measured in this process."""
+    others = [key for key in given if key in OWN or (key == "processes" and given[key] > 1)]
+    if others:
+        words = ", ".join(f"--{key.replace('_', '-')}" for key in others)
+        remedy = f"leave out {words} to measure, or DIR to reckon from the model's configuration"
+        raise ConfigError("tunesmith estimate", f"{words} beside DIR", expected="DIR alone: it is measured in one process", remedy=remedy)
 
 
 def document(ready: Ready, forecast: Forecast) -> Mapping[str, Any]:
@@ -110,9 +124,12 @@ def time_rows(forecast: Forecast) -> list[list[str]]:
 
 
 def _take_options_of_train() -> None:
-    """One table of options for both verbs."""
+    """One table of options for both verbs, and this one's own."""
     signature = inspect.signature(train_verb.train, eval_str=True)
     kept = [parameter for name, parameter in signature.parameters.items() if name not in LEFT_OUT]
+    keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    own = {"memory_per_process": MemoryPerProcess, "flops_per_second": FlopsPerSecond, "bandwidth": Bandwidth}
+    kept[-1:-1] = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in own.items()]
     estimate.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     estimate.__annotations__ = {parameter.name: parameter.annotation for parameter in kept}
 
@@ -121,7 +138,9 @@ _take_options_of_train()
 
 command = verb(
     estimate,
-    "DIR --model MODEL",
+    "[DIR] --model MODEL",
     "tunesmith estimate prepared/faq --model smollm2-135m-instruct",
     "tunesmith estimate prepared/faq --model smollm2-135m-instruct --method full --tokens-per-micro-batch 512 --json",
+    "tunesmith estimate --model llama-3.1-8b/config.json --processes 8 --device cuda --memory-per-process 80GB",
+    "tunesmith estimate --model meta-llama/Llama-3.1-70B --method full --processes 64 --device cuda --memory-per-process 80GB",
 )

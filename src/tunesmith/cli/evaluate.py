@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tunesmith.cli.command import verb
+from tunesmith.cli.group import Processes, start_group
 from tunesmith.cli.options import Device, Dtype, Json, Run
 from tunesmith.cli.progress import stages, waiting
 from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
+    context: typer.Context,
     run: Run,
     split: Annotated[
         Literal["test", "validation", "train"] | None, typer.Option(help="Which examples to evaluate on. [default: test]")
@@ -50,6 +52,7 @@ def evaluate(
         Literal["better"] | None,
         typer.Option(help="Exit with 3 unless the tuned model is better than the base, for scripts.", show_default=False),
     ] = None,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Let base and tuned model answer the held-out examples, and say whether the tuned one is better, worse, or cannot be told apart."""
@@ -68,14 +71,16 @@ def evaluate(
         "generation": {key: value for key, value in generation.items() if value is not None},
     }
     config, opened = build(EvaluateConfig, settings, place="evaluate"), open_run(run)
-    if rescore and (dtype, device) != ("auto", "auto"):
-        raise ConfigError(
-            "--rescore", "--dtype or --device with it", expected="neither: no model is asked", remedy="leave them out, or answer anew"
-        )
+    if rescore and (dtype, device, processes) != ("auto", "auto", None):
+        found = "--dtype, --device or --processes with it"
+        raise ConfigError("--rescore", found, expected="none of them: no model is asked", remedy="leave them out, or answer anew")
+    start_group(context, processes)
     with waiting("loading torch and transformers"):
+        from tunesmith.distributed.group import joined
         from tunesmith.evaluate.evaluate import evaluate_run, rescore_run
     if rescore:
-        report = rescore_run(opened, config, say=say)
+        with joined("cpu") as group:  # under torchrun one process is enough
+            report = group.from_first(lambda: rescore_run(opened, config, say=say))
     else:
         with stages() as on_progress:
             report = evaluate_run(opened, config, dtype=dtype, device=device, say=say, on_progress=on_progress)
@@ -136,4 +141,5 @@ command = verb(
     "tunesmith evaluate runs/faq --scorer chrf --scorer polite.py:polite --weight chrf=2 --weight polite.py:polite=1",
     "tunesmith evaluate runs/faq --rescore --scorer polite.py:polite",
     "tunesmith evaluate runs/faq --require better --json > report.json",
+    "tunesmith evaluate runs/faq --processes 4",
 )

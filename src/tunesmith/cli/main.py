@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from tunesmith.cli.command import SETTINGS, Group, usage_error_type
-from tunesmith.cli.terminal import complain, make_streams_tolerant, say, suggest
+from tunesmith.cli.terminal import complain, leave_speaking_to_first, make_streams_tolerant, say, suggest
 from tunesmith.errors import ConfigError, TrainingInterrupted, TunesmithError
 
 VERBS = {
@@ -31,7 +31,7 @@ VERBS = {
     "prepare": "Turn your files into a checked and split data set.",
     "synthesize": "Make new examples from documents, seeds, or the examples there are.",
     "preview": "See what the model will see, the tokens it learns from coloured.",
-    "estimate": "Measure how long a training run takes and how much memory it needs.",
+    "estimate": "Say how long training takes, how much memory it needs, and on how many processes it fits.",
     "train": "Tune a model on a prepared data set.",
     "generate": "Give a model a prompt or a file of prompts, or chat with it.",
     "evaluate": "Compare base and tuned model on the held-out examples.",
@@ -107,7 +107,10 @@ def tunesmith(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0, 2 for a user's mistake, 3 when a gate refuses, 130 after Ctrl-C."""
+    """Run one command line and return its exit code.
+
+    0, 2 for a user's mistake, 3 when a gate refuses, 4 when a group of processes fell apart, 130 after Ctrl-C.
+    """
     make_streams_tolerant()
     if not sys.warnoptions:  # unless asked for with -W: peft's and transformers' warnings are about their use, which is ours
         warnings.simplefilter("ignore")
@@ -127,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_and_complain(arguments: Sequence[str]) -> int:
     try:
+        leave_speaking_to_first()
         return _run(arguments)
     except TrainingInterrupted as stop:  # asked for, so no error
         say(f"{stop.place}: {stop.found}")
@@ -141,7 +145,7 @@ def _run(arguments: Sequence[str]) -> int:
     """Parse and invoke; typer's own errors become ours."""
     group = typer.main.get_command(app)
     try:
-        with group.make_context("tunesmith", list(arguments) or ["--help"]) as context:
+        with group.make_context("tunesmith", list(arguments) or ["--help"], obj=tuple(arguments)) as context:
             group.invoke(context)
     except typer.Exit as end:
         return end.exit_code

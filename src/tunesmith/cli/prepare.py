@@ -43,7 +43,7 @@ def prepare(
         typer.Argument(
             metavar="FILES...",
             help="JSON Lines, JSON, CSV, TSV, Parquet or text files, exports of chats, pages and documents (see --kind), "
-            "data set folders, hub ids `owner/name`, "
+            "data set folders, hub ids `owner/name`, URLs of files, folders and patterns (hf://, s3://, gs://, https://), "
             "or `tunesmith-faq`, the data set that ships with tunesmith.",
         ),
     ] = None,

@@ -10,6 +10,7 @@ Colours and wrapping only where a person looks on: rich honours NO_COLOR, FORCE_
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -17,6 +18,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tunesmith.distributed.environment import place_of_this_process
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,10 +33,28 @@ CONTROL_PICTURES = (
 """ESC is shown as ␛, and so on: what a model or a data set says must not steer the terminal."""
 
 
+def leave_speaking_to_first() -> None:
+    """In a group of processes all ranks but the first fall silent, but for their errors.
+
+    Raises:
+        GroupError: the environment's variables about the group contradict each other.
+    """
+    if _rank():
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end of the process
+
+
+def _rank() -> int:
+    """Of this process in its group; 0 for one that is alone."""
+    place = place_of_this_process()
+    return place.rank if place else 0
+
+
 def console(*, to_stdout: bool = False) -> Console:
     """A rich console that takes text as it is: no markup, no highlighting, no wrapping where nobody looks on."""
     from rich.console import Console
 
+    if _rank():
+        return Console(file=sys.stdout)
     sys.stdout.flush()  # what was printed before comes before, where both streams go into one file
     made = Console(stderr=not to_stdout, markup=False, highlight=False, emoji=False)
     made.soft_wrap = not made.is_terminal
@@ -49,6 +70,9 @@ def complain(text: str) -> None:
     """An error, one paragraph."""
     from rich.text import Text
 
+    if rank := _rank():
+        print(f"rank {rank}: error: {text}", file=sys.stderr)
+        return
     console().print(Text.assemble(("error: ", "bold red"), text))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
+from tunesmith.cli.group import Processes, start_group
 from tunesmith.cli.options import RUNS_DIR, Json
 from tunesmith.cli.progress import Watch, waiting
 from tunesmith.cli.terminal import print_json, suggest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tunesmith.runs import RunDirectory
 
 WHAT, OBJECTIVE, LENGTH, STEPS, UPDATES, RUN = "What trains", "What is learnt", "Prompts and lengths", "Steps", "Updates", "Run"
-NOT_SETTINGS = frozenset({"resume", "name", "runs_dir", "as_json"})
+NOT_SETTINGS = frozenset({"resume", "name", "runs_dir", "as_json", "processes"})
 """Parameters of the verb that are not fields of `TrainConfig`."""
 
 
@@ -179,6 +180,21 @@ def train(
         bool | None,
         typer.Option("--activation-checkpointing", help="Less memory for about a third more time. [default: off]", rich_help_panel=STEPS),
     ] = None,
+    strategy: Annotated[
+        Literal["auto", "ddp", "fsdp"] | None,
+        typer.Option(
+            help="Of several processes each holds the whole model (ddp) or a part of every weight (fsdp). [default: auto]",
+            rich_help_panel=STEPS,
+        ),
+    ] = None,
+    cpu_offload: Annotated[
+        bool | None,
+        typer.Option(
+            "--cpu-offload",
+            help="With fsdp on GPUs: what is not at work lies in the CPU's memory. [default: off]",
+            rich_help_panel=STEPS,
+        ),
+    ] = None,
     cache_activations: Annotated[
         bool | None,
         typer.Option(
@@ -250,15 +266,19 @@ def train(
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Go on with an interrupted run, with its own settings; nothing else may be given.", rich_help_panel=RUN
+            metavar="RUN",
+            help="Go on with an interrupted run, with its own settings; only --processes may be given beside it.",
+            rich_help_panel=RUN,
         ),
     ] = None,
+    processes: Processes = None,
     as_json: Json = False,
 ) -> None:
     """Tune a model on a prepared data set and keep the weights of the best validation.
 
     Before the first step every example's tokens are checked; Ctrl-C finishes the step, saves, and says how to go on.
     """
+    start_group(context, processes)
     given = {key: value for key, value in context.params.items() if value is not None and (value or key != "as_json")}
     run = _resume(resume, given) if resume else _train(given, name=name, runs_dir=runs_dir or RUNS_DIR)
     if as_json:
@@ -282,7 +302,7 @@ def _train(given: Mapping[str, Any], *, name: str | None, runs_dir: Path) -> Run
 
 
 def _resume(path: Path, given: Mapping[str, Any]) -> RunDirectory:
-    others = [key for key in given if key not in ("resume", "as_json")]
+    others = [key for key in given if key not in ("resume", "processes", "as_json")]
     if others:
         raise ConfigError(
             "train --resume",
@@ -317,4 +337,5 @@ command = verb(
     "tunesmith train prepared/more-faq --model runs/faq        # go on from an earlier run with more data",
     "tunesmith train prepared/pairs --model runs/faq --objective dpo --beta 0.1",
     "tunesmith train --resume runs/faq                         # after Ctrl-C or a crash",
+    "tunesmith train prepared/faq --model smollm2-135m-instruct --processes 2",
 )

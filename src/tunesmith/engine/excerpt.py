@@ -5,6 +5,8 @@ often a kind of layer comes again. So the first layers are enough, up to the one
 and full attention, with and without rotary embedding, dense and sparse), and the first rows of the embedding and the output
 head. In float32, so that rounding hides no difference, whatever the type of the whole.
 
+A network that holds no numbers yet (on the meta device) is tried on random ones, always the same.
+
 >>> excerpt(gemma3).config.num_hidden_layers       # of 18: five of sliding attention, then one of full
 6
 """
@@ -41,7 +43,23 @@ def excerpt(network: PreTrainedModel) -> PreTrainedModel:
         result.config.get_text_config().vocab_size = min(MOST_TOKENS, len(tables[0]))
         result.get_input_embeddings().padding_idx = None  # its row may be gone
     cast(result, torch.float32)
+    _fill(result)
     return result.eval()
+
+
+def _fill(network: PreTrainedModel) -> None:
+    """Give weights that are not there yet numbers with which activations neither vanish nor explode."""
+    generator = torch.Generator().manual_seed(0)
+    filled: dict[int, nn.Parameter] = {}
+    for module in network.modules():
+        for name, weight in module._parameters.items():
+            if weight is None or not weight.is_meta:
+                continue
+            if id(weight) not in filled:
+                numbers = torch.randn(weight.shape, generator=generator)
+                numbers = 1 + numbers / 8 if weight.ndim == 1 else numbers / weight.shape[-1] ** 0.5
+                filled[id(weight)] = nn.Parameter(numbers, requires_grad=False)
+            module._parameters[name] = filled[id(weight)]
 
 
 def _shorten(network: PreTrainedModel, count: int) -> None:

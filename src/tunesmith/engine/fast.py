@@ -91,12 +91,21 @@ def _takes_one_input(module: Any) -> bool:
 @torch.no_grad()
 def _offset_of(module: Any, eps: float) -> float | None:
     """0 for Llama's kind, 1 for Gemma's; None if it computes something else."""
+    if module.weight.is_meta:
+        module = _with_numbers(module)
     x = torch.linspace(-2, 3, len(module.weight), dtype=module.weight.dtype, device=module.weight.device)[None]
     expected = type(module).forward(module, x).float()
     for offset in (0.0, 1.0):
         if torch.allclose(rms_norm(x, module.weight, eps, offset).float(), expected, rtol=2e-2, atol=1e-3):
             return offset
     return None
+
+
+def _with_numbers(module: Any) -> Any:
+    """A norm whose weights are not read yet, with others to try it on."""
+    trial = copy.copy(module)
+    trial._parameters = {"weight": nn.Parameter(torch.linspace(0.5, 1.5, len(module.weight), dtype=module.weight.dtype))}
+    return trial
 
 
 def _norm_forward(self: Any, x: Tensor) -> Tensor:
@@ -167,11 +176,11 @@ class _Mlp(torch.autograd.Function):
         ctx: Any, x: Tensor, made: Normed | None, gate_up: LinearGroup, down: LinearGroup, activation: str, *parameters: Tensor
     ) -> Tensor:
         del parameters  # read through the groups; named here for autograd
-        ctx.buffer = BUFFERS.take(len(x), sum(gate_up.sizes), x)
-        first = gate_up.forward(x, out=ctx.buffer[: len(x)])
+        buffer = BUFFERS.take(len(x), sum(gate_up.sizes), x)
+        first = gate_up.forward(x, out=buffer[: len(x)])
         second = down.forward(gated_forward(first.y, activation))
         ctx.groups, ctx.activation, ctx.num_first = (gate_up, down), activation, len(gate_up.parameters())
-        save_input(ctx, x, made)
+        save_input(ctx, x, made, buffer)
         empty = x.new_empty(0)
         ctx.saved = (first._replace(y=empty), second._replace(y=empty))
         return second.y
@@ -182,7 +191,8 @@ class _Mlp(torch.autograd.Function):
         gate_up, down = ctx.groups
         first, second = ctx.saved
         dy = dy.contiguous()
-        hidden = ctx.buffer[: len(dy)]
+        kept, (buffer,) = saved_input(ctx)
+        hidden = buffer[: len(dy)]
         needed = ctx.needs_input_grad[5:]
         needed_first, needed_second = needed[: ctx.num_first], needed[ctx.num_first :]
         d_product, d_inner_down = down.input_gradient(dy, second, needed=True)
@@ -192,10 +202,8 @@ class _Mlp(torch.autograd.Function):
         dx, d_inner_up = gate_up.input_gradient(d_hidden, first, needed=ctx.needs_input_grad[0])
         up_gradients: list[Tensor | None] = [None] * len(needed_first)
         if any(needed_first):
-            (x,) = saved_input(ctx)
-            up_gradients = gate_up.gradients(d_hidden, d_inner_up, x, first)
-        BUFFERS.hand_back(ctx.buffer)
-        ctx.buffer = None
+            up_gradients = gate_up.gradients(d_hidden, d_inner_up, kept.get(), first)
+        BUFFERS.hand_back(buffer)
         return (dx, None, None, None, None, *up_gradients, *down_gradients)
 
 

@@ -47,13 +47,23 @@ def save_input(ctx: Any, x: Tensor, made: Normed | None, *others: Tensor) -> Non
     ctx.save_for_backward(*((x,) if made is None else (made.x, made.weight)), *others)
 
 
-def saved_input(ctx: Any) -> tuple[Tensor, ...]:
-    """x (T, E), and the others."""
+class SavedInput(NamedTuple):
+    """Of a layer, as it was kept."""
+
+    source: Tensor | Normed
+
+    def get(self) -> Tensor:
+        """x (T, E), computed again where a norm made it."""
+        return self.source if isinstance(self.source, Tensor) else self.source.again()
+
+
+def saved_input(ctx: Any) -> tuple[SavedInput, list[Tensor]]:
+    """The input, and the others. To be called once: what is checkpointed is computed again for it."""
     if ctx.made is None:
-        saved: tuple[Tensor, ...] = ctx.saved_tensors
-        return saved
+        x, *others = ctx.saved_tensors
+        return SavedInput(x), others
     x, weight, *others = ctx.saved_tensors
-    return (ctx.made._replace(x=x, weight=weight).again(), *others)
+    return SavedInput(ctx.made._replace(x=x, weight=weight)), others
 
 
 LEAST_ROWS = 1024
@@ -65,7 +75,8 @@ AT_ONCE = 8
 class Buffers:
     """Matrices that are taken in a forward pass and handed back in the backward pass, on CPUs.
 
-    One that is never handed back, because no backward pass came, is freed like any tensor.
+    One that is never handed back, because no backward pass came, is freed like any tensor. What activation checkpointing will
+    let go of at once comes from nowhere else than a tensor does.
     """
 
     def __init__(self) -> None:
@@ -73,22 +84,28 @@ class Buffers:
 
     def take(self, rows: int, columns: int, like: Tensor) -> Tensor:
         """(at least `rows`, columns) of the type and on the device of `like`, content undefined."""
-        if like.device.type != "cpu":
+        if like.device.type != "cpu" or _lets_go():
             return like.new_empty(rows, columns)
         free = self._free[columns, like.dtype]
         if not free or len(free[-1]) < rows:
             capacity = max(LEAST_ROWS, 1 << (rows - 1).bit_length())
-            free[:] = torch.empty(AT_ONCE, capacity, columns, dtype=like.dtype).unbind()
+            together = torch.empty(AT_ONCE, capacity, columns, dtype=like.dtype)
+            free[:] = [part.data for part in together.unbind()]  # `data`: writing to one is no change to the others for autograd
         return free.pop()
 
     def hand_back(self, matrix: Tensor) -> None:
         """Who took it needs it no more."""
-        if matrix.device.type == "cpu":
+        if matrix.device.type == "cpu" and matrix.untyped_storage().nbytes() > matrix.nbytes:  # one of several
             self._free[matrix.shape[1], matrix.dtype].append(matrix)
 
     def clear(self) -> None:
         """Free all that nobody has taken."""
         self._free.clear()
+
+
+def _lets_go() -> bool:
+    """Whether what is saved now goes through somebody's hooks: activation checkpointing keeps nothing of it."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 BUFFERS = Buffers()

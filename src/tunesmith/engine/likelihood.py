@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tunesmith.distributed.group import current_group
 from tunesmith.engine.attention import attending_by_segments, can_share
+from tunesmith.engine.dealing import plan_own_packs
 from tunesmith.engine.forward import decoder_hidden
 from tunesmith.engine.kernels import argmax, cross_entropy_
 from tunesmith.engine.loss import CHUNK_BYTES
 from tunesmith.engine.packed_weights import PackedWeights
-from tunesmith.engine.packing import ROUND_TO, Pack, bare, build_pack, plan_packs
+from tunesmith.engine.packing import ROUND_TO, Pack, bare, build_pack
 from tunesmith.errors import DataError
 
 TOKENS_PER_PACK = 8192
@@ -67,7 +69,7 @@ def log_likelihoods(
     per_token: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Likelihood]:
-    """Answer every request, in the order given; the same request twice is computed once.
+    """Answer every request, in the order given; the same request twice is computed once. Ranks of a group share the work.
 
     Args:
         context_length: most tokens the model reads; longer requests lose the beginning of their context.
@@ -82,17 +84,19 @@ def log_likelihoods(
     # What is asked about a sequence does not lie in it, so nothing is supervised.
     examples = [bare(sequence.input_ids, supervised=False) for sequence in sequences]
     answers: dict[int, Likelihood] = {}
-    packed = PackedWeights(network, num_tokens=sum(len(sequence.input_ids) for sequence in sequences))
+    group = current_group()
+    packed = PackedWeights(network, num_tokens=sum(len(sequence.input_ids) for sequence in sequences) // group.size)
     with attending_by_segments(network), packed.on():
         share = can_share(network)
-        for members in plan_packs([sequence.input_ids for sequence in sequences], tokens_per_pack, share=share):
+        for members in plan_own_packs([sequence.input_ids for sequence in sequences], tokens_per_pack, group, share=share):
             pack = build_pack(examples, members, network.device, share=share, round_to=ROUND_TO)
             for answer in _read_pack(network, packed, pack, sequences):
                 for index in answer.requests:
                     answers[index] = _likelihood(answer, requests[index], context_length, per_token)
             if on_progress:
-                on_progress(len(answers))
-    return [answers[index] for index in range(len(requests))]
+                on_progress(min(len(requests), len(answers) * group.size))
+    everyones = {index: answer for part in group.gather(answers) for index, answer in part.items()}
+    return [everyones[index] for index in range(len(requests))]
 
 
 def rolling_log_likelihoods(

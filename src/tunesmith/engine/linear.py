@@ -2,7 +2,8 @@
 
 Queries, keys and values come from one product, gate and up from another. Their adapters share the product with A; those with
 B are added in place, each to its own columns. The weights of a group live side by side in one matrix of which the layers'
-own weights are views, so nothing is held twice.
+own weights are views, so nothing is held twice. Where the weights are gathered from other processes for each layer's turn
+(sharded/), the matrix is put together at each use and nobody keeps it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class LinearGroup:
         self.layers: list[nn.Module] = []
         self.packed: PackedWeight | None = None
         """The weights laid out for fast products, while a network only generates; see packed_weights.py."""
+        self.keeps_wide = True
+        """Whether the layers' weights stay where they are, so that one wide matrix can stand for them."""
         self._wide: Tensor | None = None
         self._find()
 
@@ -95,10 +98,12 @@ class LinearGroup:
         return next(iter(_acting(self.layers[0])), None)
 
     def weight(self) -> Tensor:
-        """(out, in) of all layers; the layers' own weights are made views of it."""
+        """(out, in) of all layers; the layers' own weights are made views of it, if they stay where they are."""
         weights: list[Tensor] = [base.weight for base in self.bases]
         if len(weights) == 1:
             return weights[0].detach()
+        if not self.keeps_wide:
+            return torch.cat([w.detach() for w in weights])
         if self._wide is None or not _are_views(weights, self._wide):  # first call, or the network was moved or cast
             with torch.inference_mode(False):  # or else the weights could never train again
                 self._wide = torch.cat([w.detach() for w in weights])
@@ -142,18 +147,19 @@ class LinearGroup:
             y = torch.mm(x, weight.T, out=out)
         else:
             y = torch.addmm(bias, x, weight.T, out=out)
+        kept = weight if self.keeps_wide else None
         if adapters is None:
-            return Saved(y, None, weight, None)
+            return Saved(y, None, kept, None)
         inner = low_rank.down(x, adapters.down)  # (T, R)
         for part, values, up, scale in zip(
             y.split(self.sizes, 1), inner.split(adapters.ranks, 1), adapters.ups, adapters.scales, strict=True
         ):
             low_rank.add_up(part, values, up, scale)
-        return Saved(y, inner, weight, adapters)
+        return Saved(y, inner, kept, adapters)
 
     def input_gradient(self, dy: Tensor, saved: Saved, *, needed: bool) -> tuple[Tensor | None, Tensor | None]:
         """Gradient (T, in) of the input, and (T, R) of the adapters' inner values."""
-        dx = torch.mm(dy, saved.weight) if needed else None
+        dx = torch.mm(dy, self.weight() if saved.weight is None else saved.weight) if needed else None
         if saved.adapters is None:
             return dx, None
         d_inner = dy.new_empty(len(dy), len(saved.adapters.down))
@@ -192,7 +198,8 @@ class Saved(NamedTuple):
     y: Tensor
     inner: Tensor | None
     """(T, R), x times all A."""
-    weight: Tensor
+    weight: Tensor | None
+    """None where it is put together again."""
     adapters: Adapters | None
 
 
@@ -254,6 +261,6 @@ class _Linear(torch.autograd.Function):
         dx, d_inner = ctx.group.input_gradient(dy, ctx.saved, needed=ctx.needs_input_grad[0])
         gradients: list[Tensor | None] = [None] * (len(ctx.needs_input_grad) - 3)
         if any(ctx.needs_input_grad[3:]):
-            (x,) = saved_input(ctx)
-            gradients = ctx.group.gradients(dy, d_inner, x, ctx.saved)
+            kept, _ = saved_input(ctx)
+            gradients = ctx.group.gradients(dy, d_inner, kept.get(), ctx.saved)
         return (dx, None, None, *gradients)

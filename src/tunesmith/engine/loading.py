@@ -99,11 +99,11 @@ def load_model(directory: Path, *, dtype: torch.dtype, device: torch.device, qua
             directory, **options, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise _unusable(directory, f"transformers cannot load it ({first_line(error)})") from error
+        raise unusable(directory, f"transformers cannot load it ({first_line(error)})") from error
     if report["missing_keys"]:  # transformers would go on with random numbers in their place
-        raise _unusable(directory, f"{len(report['missing_keys'])} of its weights are missing, e.g. {min(report['missing_keys'])}")
-    if _keeps_a_state(network):
-        raise _unusable(directory, f"{type(network).__name__} carries a state from token to token, which batches and packs would mix up")
+        raise unusable(directory, f"{len(report['missing_keys'])} of its weights are missing, e.g. {min(report['missing_keys'])}")
+    if keeps_a_state(network):
+        raise unusable(directory, f"{type(network).__name__} carries a state from token to token, which batches and packs would mix up")
     if quantize:
         prepare_quantized(network, dtype)
     network = network.to(device).eval()
@@ -114,7 +114,8 @@ def load_model(directory: Path, *, dtype: torch.dtype, device: torch.device, qua
     return LoadedModel(network=network, tokenizer=tokenizer, directory=directory)
 
 
-def _unusable(directory: Path, found: str) -> AssetError:
+def unusable(directory: Path, found: str) -> AssetError:
+    """What to say of a folder that no network can be had of."""
     return AssetError(
         str(directory),
         found,
@@ -123,7 +124,7 @@ def _unusable(directory: Path, found: str) -> AssetError:
     )
 
 
-def _keeps_a_state(network: PreTrainedModel) -> bool:
+def keeps_a_state(network: PreTrainedModel) -> bool:
     """Mamba, RWKV and hybrids of them (LFM2, Jamba, Qwen3-Next)."""
     layers = DynamicCache(config=network.config).layers
     return bool(network._is_stateful) or any("Linear" in type(layer).__name__ for layer in layers)

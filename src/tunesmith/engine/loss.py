@@ -18,6 +18,7 @@ from tunesmith.engine.adapters import effective_head
 from tunesmith.engine.forward import decoder_hidden
 from tunesmith.engine.kernels import cross_entropy_
 from tunesmith.engine.packing import Pack
+from tunesmith.engine.sharded.calling import within
 
 CHUNK_BYTES = 24 * 2**20
 """Most bytes of one chunk's logits. Half the rows make the products no slower."""
@@ -66,8 +67,14 @@ def pack_loss(network: PreTrainedModel, pack: Pack, *, weight: float = 1.0) -> P
     Call inside `attending_by_segments(network)`. `weight` is usually 1 / (supervised tokens in the whole step), so that
     micro-batches add up to the step's mean.
     """
-    total, nats = _SummedCrossEntropy.apply(_predicting_states(network, pack), *output_head(network), pack.labels, weight)
-    return PackLoss(total, nats)
+
+    def body() -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = _SummedCrossEntropy.apply(
+            _predicting_states(network, pack), *output_head(network), pack.labels, weight
+        )
+        return found
+
+    return PackLoss(*within(network, body))
 
 
 def supervised_nats(network: PreTrainedModel, pack: Pack) -> Tensor:
@@ -76,8 +83,12 @@ def supervised_nats(network: PreTrainedModel, pack: Pack) -> Tensor:
     Call inside `attending_by_segments(network)`. Where the output layer trains, its logits are computed once more in the
     backward pass; else the gradient of every token is kept as a row (E) and only scaled there.
     """
-    nats: Tensor = _TokenCrossEntropy.apply(_predicting_states(network, pack), *output_head(network), pack.labels)
-    return nats
+
+    def body() -> Tensor:
+        nats: Tensor = _TokenCrossEntropy.apply(_predicting_states(network, pack), *output_head(network), pack.labels)
+        return nats
+
+    return within(network, body)
 
 
 def _predicting_states(network: PreTrainedModel, pack: Pack) -> Tensor:

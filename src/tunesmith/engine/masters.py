@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tunesmith.distributed.group import Group
 from tunesmith.engine.kernels.adamw import CHUNK, Halves, join, norm, split
 from tunesmith.engine.owner import Owner
 from tunesmith.engine.quantize import cast
@@ -108,6 +108,30 @@ class TrainedWeights:
         else:
             so_far.add_(rows.to(so_far.dtype))
 
+    @torch.no_grad()
+    def add_up_gradients(self, group: Group) -> None:
+        """Sum the gradients of all ranks, in float32. A weight that got one on no rank still has none."""
+        if group.is_alone:
+            return
+        own = {name: self._gradient(name) for name in self.parameters}
+        got = torch.tensor([gradient is not None for gradient in own.values()], dtype=torch.float32)
+        group.add_up([got])
+        totals: dict[str, Tensor] = {}
+        for (name, gradient), count in zip(own.items(), got.tolist(), strict=True):
+            if count:
+                parameter = self.parameters[name]
+                totals[name] = torch.zeros_like(parameter, dtype=torch.float32) if gradient is None else gradient.float()
+        group.add_up(list(totals.values()))
+        for name, total in totals.items():
+            if self.in_halves:
+                self._gradients[name] = total
+            else:
+                self.masters[name].grad = total
+
+    def _gradient(self, name: str) -> Tensor | None:
+        """Of a master, as far as it has been added up."""
+        return self._gradients.get(name) if self.in_halves else self.masters[name].grad
+
     def take_gradients(self) -> Iterator[tuple[str, Tensor]]:
         """Gradients of masters in halves, each handed over: its memory is free once the caller lets go of it."""
         for name in self.parameters:
@@ -143,6 +167,20 @@ class TrainedWeights:
         copies = (m for name, m in self.masters.items() if m is not self.parameters[name])
         return sum(t.numel() * t.element_size() for t in (*copies, *self.low.values()))
 
+    @property
+    def share(self) -> float:
+        """Of the network's weights and all that belongs to them, what this process keeps."""
+        return 1.0
+
+    def own_rows(self, name: str) -> tuple[int, int]:
+        """First and last row, that one excluded, of a master that are kept here: all."""
+        return 0, self.parameters[name].shape[0]
+
+    def as_part(self, name: str, rows: Tensor) -> Tensor:
+        """Those rows of something in the shape of a master, as the optimiser keeps it."""
+        del name
+        return rows
+
     @torch.no_grad()
     def publish(self) -> None:
         """Give the network the masters' values."""
@@ -165,9 +203,6 @@ class TrainedWeights:
             else:
                 self.masters[name].copy_(value)
         self.publish()
-
-    def load_from(self, file: Path) -> None:
-        self.load(load_file(file))
 
     def save_to(self, file: Path) -> None:
         """Write the masters as safetensors in float32, those in halves piece by piece: not even one exists whole in float32."""

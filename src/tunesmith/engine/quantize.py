@@ -126,7 +126,7 @@ def prepare_quantized(network: PreTrainedModel, dtype: torch.dtype) -> None:
     for name, layer in network.named_modules():
         if _is_quantized(layer):
             if layer.in_features % BLOCK_SIZE:
-                raise _unaligned(network, name, layer.in_features)
+                raise unaligned(network, name, layer.in_features)
             layer.support_avx512bf16_for_cpu = False
     cast(network, dtype)
 
@@ -168,14 +168,15 @@ def dequantize(network: PreTrainedModel) -> None:
 
 def count_weights(parameter: torch.Tensor) -> int:
     """Weights in a parameter; a packed byte holds two."""
-    return parameter.numel() * (2 if hasattr(parameter, "quant_state") else 1)
+    return parameter.numel() * (2 if parameter.dtype == torch.uint8 else 1)
 
 
 def _is_quantized(layer: Any) -> bool:
     return hasattr(layer, "support_avx512bf16_for_cpu")
 
 
-def _unaligned(network: PreTrainedModel, name: str, size: int) -> ConfigError:
+def unaligned(network: PreTrainedModel, name: str, size: int) -> ConfigError:
+    """What to say of a layer whose rows are no whole number of blocks."""
     return ConfigError(
         "--method qlora",
         f"layer {name} of {network.name_or_path} has {size} inputs",

@@ -12,6 +12,7 @@ from functools import partial
 
 from tunesmith.config import EvaluateConfig
 from tunesmith.data.storing.prepared import load_data_of
+from tunesmith.distributed.group import Group, joined
 from tunesmith.engine.loading import dtype_name
 from tunesmith.errors import DataError
 from tunesmith.evaluate.answering import Answers, OnProgress, answer_examples, make_records, render_examples, score_records, try_scorers
@@ -43,6 +44,8 @@ def evaluate_run(
 ) -> EvaluationReport:
     """Evaluate a finished run and write `evaluation/` in its directory (an earlier evaluation is replaced).
 
+    Ranks of a group share the asking; the first one scores and writes.
+
     With `keep_base` the base model's answers may be those that were kept when it was asked the same for another run.
 
     The answers are on the disk before the first is scored: what a scorer fails on can be scored with `rescore_run`.
@@ -52,14 +55,30 @@ def evaluate_run(
         DataError: the split has no examples, or a scorer fails on one; names it.
         ConfigError: there is no such scorer.
     """
+    with joined(device) as group:
+        watched = group.is_first  # the others work in silence
+        say, on_progress = (say or _ignore, on_progress) if watched else (_ignore, None)
+        return _evaluate(run, config, dtype, device, say, on_progress, keep_base, group)
+
+
+def _evaluate(
+    run: RunDirectory,
+    config: EvaluateConfig,
+    dtype: str,
+    device: str,
+    say: Say,
+    on_progress: OnProgress | None,
+    keep_base: KeepBase | None,
+    group: Group,
+) -> EvaluationReport:
     record = run.record()
     data = load_data_of(run)
-    examples = choose_examples(data, config, say or _ignore)
+    examples = choose_examples(data, config, say)
     scorers = resolve_scorers(config.scorers, examples, train=data.train, also=config.weights, embeddings=config.embeddings)
     try_scorers(scorers, examples, config.weights)
     config = config.model_copy(update={"scorers": tuple(scorer.name for scorer in scorers)})
     tuned = open_tuned(run, dtype=dtype, device=device)
-    rendered = render_examples(examples, tuned.renderer, record["config"]["max_length"], say or _ignore)
+    rendered = render_examples(examples, tuned.renderer, record["config"]["max_length"], say)
     answers = {"tuned": answer_examples(tuned, rendered, config, "tuned", on_progress=on_progress)}
     depends_on = base_identity(run, tuned, rendered, config) if keep_base else {}
     if tuned.network is not tuned.loaded.network:  # an adapter, which can be switched off
@@ -72,8 +91,12 @@ def evaluate_run(
     answers["base"] = keep_base(depends_on, ask_base) if keep_base else ask_base()
     unscored = make_records(rendered, {label: answers[label] for label in ("base", "tuned")}, ())
     asked = Asked.now(run, config, num_left_out=len(examples) - len(rendered))
-    write_answers(run, asked, unscored)
-    return _report_on(run, StoredAnswers(asked, unscored), examples, scorers, config)
+
+    def write() -> EvaluationReport:
+        write_answers(run, asked, unscored)
+        return _report_on(run, StoredAnswers(asked, unscored), examples, scorers, config)
+
+    return group.from_first(write)
 
 
 def rescore_run(run: RunDirectory, config: EvaluateConfig, *, say: Say | None = None) -> EvaluationReport:

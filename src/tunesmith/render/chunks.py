@@ -6,6 +6,7 @@ for checked in check_all(examples, renderer, Limits(max_length=1024, over_length
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -65,11 +66,17 @@ class CheckedChunk:
     num_examples: int
     num_pairs: int
     """Of them preference pairs: all or none, else they cannot be trained on together."""
+    num_kept: int
     sides: tuple[TokenArrays, ...]
     """Chosen and rejected side of preference pairs, else one; `example` counts from the chunk's start."""
     too_long: tuple[TooLong, ...]
     faults: tuple[Fault, ...]
     num_faulty: int
+
+
+def numbered_from(first: int, chunk: CheckedChunk) -> tuple[TokenArrays, ...]:
+    """The chunk's tokens, its examples numbered through all chunks."""
+    return tuple(dataclasses.replace(side, example=side.example + first) for side in chunk.sides)
 
 
 def check_all(examples: Sequence[Example], renderer: Renderer, limits: Limits, processes: int | None = None) -> Iterator[CheckedChunk]:
@@ -123,6 +130,7 @@ def check_chunk(examples: Sequence[Example], renderer: Renderer, limits: Limits)
     return CheckedChunk(
         num_examples=len(examples),
         num_pairs=num_pairs,
+        num_kept=len(kept),
         sides=_arrays(kept, numbers, are_pairs=num_pairs == len(examples)),
         too_long=tuple(too_long),
         faults=tuple(faults),

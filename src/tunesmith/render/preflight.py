@@ -1,20 +1,22 @@
 """The proof, before the first step, that training would train the right thing; or a refusal.
 
 Every example is checked on its finished tokens (see checks.py). Of a preference pair both answers are, and that they follow
-the same prompt; a raw text longer than a training sequence becomes windows, which are checked together.
+the same prompt; a raw text longer than a training sequence becomes windows, which are checked together. Ranks of a group share
+the work where there is a cache (see by_ranks.py): the verdict is over all examples and the same on each.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from tunesmith.distributed.group import ALONE, Group
 from tunesmith.errors import DataError, PreflightError
-from tunesmith.render.chunks import CheckedChunk, Fault, Limits, OverLength, TooLong, check_all
+from tunesmith.render.by_ranks import check_by_ranks
+from tunesmith.render.chunks import CheckedChunk, Fault, Limits, OverLength, TooLong, check_all, numbered_from
 from tunesmith.render.rendered import RenderedExamples, TokenArrays
 from tunesmith.render.renderer import Renderer
 from tunesmith.render.token_cache import Sides, TokenCache, kept_in_memory
@@ -99,6 +101,7 @@ def run_preflight(
     split: str = "training",
     cache: TokenCache | None = None,
     processes: int | None = None,
+    group: Group = ALONE,
 ) -> Preflight:
     """Render and check every example of a split.
 
@@ -110,16 +113,21 @@ def run_preflight(
         split: its name in errors.
         cache: where tokens that passed are kept for later runs; None keeps nothing.
         processes: that render; None chooses by the number of examples.
+        group: whose ranks all call this with the same; with a `cache` each renders a share.
 
     Raises:
+        AssetError: the cache cannot be written, or not all ranks see it.
         PreflightError: an example would train the wrong tokens, or is too long and `over_length` is `refuse`.
         DataError: no example is left, or preference pairs stand among examples that are none.
     """
     limits = Limits(max_length, over_length)
+    found = _Found(split=split, limits=limits)
+    if cache is not None and not group.is_alone:
+        shared = check_by_ranks(examples, renderer, limits, cache, group, found, processes)
+        return _preflight(examples, shared.tokens.sides, limits, **shared.tokens.notes, is_from_cache=shared.is_from_cache)
     cached = None if cache is None else cache.find(renderer, limits)
     if cached is not None:
         return _preflight(examples, cached.sides, limits, **cached.notes, is_from_cache=True)
-    found = _Found(split=split, limits=limits)
     chunks = found.passing(check_all(examples, renderer, limits, processes))
     tokens = kept_in_memory(chunks, found.notes) if cache is None else cache.keep(renderer, limits, chunks, found.notes)
     return _preflight(examples, tokens.sides, limits, **tokens.notes)
@@ -155,15 +163,25 @@ class _Found:
     def passing(self, chunks: Iterable[CheckedChunk]) -> Iterator[Sides]:
         """The chunks' tokens as they come, their examples numbered through; after the last one, the verdict."""
         for chunk in chunks:
-            self.num_pairs += chunk.num_pairs
-            self._refuse_mixture(self.num_examples + chunk.num_examples)
-            self.too_long += chunk.too_long
-            self.faults += chunk.faults
-            self.num_faulty += chunk.num_faulty
-            self.num_kept += len(np.unique(chunk.sides[0].example))
-            yield tuple(dataclasses.replace(side, example=side.example + self.num_examples) for side in chunk.sides)
-            self.num_examples += chunk.num_examples
+            first = self.num_examples
+            self._add(chunk)
+            yield numbered_from(first, chunk)
         self._refuse()
+
+    def judge(self, chunks: Iterable[CheckedChunk]) -> None:
+        """The verdict over chunks whose tokens are elsewhere."""
+        for chunk in chunks:
+            self._add(chunk)
+        self._refuse()
+
+    def _add(self, chunk: CheckedChunk) -> None:
+        self.num_pairs += chunk.num_pairs
+        self.num_examples += chunk.num_examples
+        self._refuse_mixture()
+        self.too_long += chunk.too_long
+        self.faults += chunk.faults
+        self.num_faulty += chunk.num_faulty
+        self.num_kept += chunk.num_kept
 
     def notes(self) -> dict[str, list[str]]:
         """Sources of what was left out, and of what was cut."""
@@ -173,11 +191,11 @@ class _Found:
             "cut": sources if self.limits.over_length == "cut" else [],
         }
 
-    def _refuse_mixture(self, num_examples: int) -> None:
-        if self.num_pairs not in (0, num_examples):
+    def _refuse_mixture(self) -> None:
+        if self.num_pairs not in (0, self.num_examples):
             raise DataError(
                 f"the {self.split} split",
-                f"{self.num_pairs} preference pairs among the first {num_examples} examples",
+                f"{self.num_pairs} preference pairs among the first {self.num_examples} examples",
                 expected="preference pairs alone, or none",
                 remedy="prepare them as two data sets",
             )

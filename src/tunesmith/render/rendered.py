@@ -104,6 +104,14 @@ class RenderedExamples(Sequence[RenderedExample]):
         return np.diff(self.arrays.starts)
 
     @property
+    def num_supervised(self) -> NDArray[np.int64]:
+        """(n,) supervised tokens of each."""
+        if not len(self):
+            return np.zeros(0, np.int64)
+        counts: NDArray[np.int64] = np.add.reduceat(self.arrays.supervised, self.arrays.starts[:-1], dtype=np.int64)
+        return counts  # no sequence is empty
+
+    @property
     def sources(self) -> Sequence[str]:
         """Of all, in order; reads every example."""
         return [self._examples[int(number)].source for number in self.arrays.example]

@@ -6,6 +6,8 @@
 
 The arrays are mapped, not read: a second run starts at once, and a million examples take no memory until they are used. Files are
 verified by checksum before they are trusted; a damaged entry is rendered anew.
+
+Ranks of a group write parts, `.3f0c….ranks-…/00003/`, of which the first makes the entry that one process would have written.
 """
 
 from __future__ import annotations
@@ -13,8 +15,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import platform
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +36,9 @@ from tunesmith.render.renderer import Renderer
 MANIFEST = "manifest.json"
 ENTRIES_KEPT = 20
 """The most recently used ones stay; a thousand examples take about half a megabyte."""
+PARTS_KEPT_SECONDS = 86_400
+"""Parts of a group that is at work are younger."""
+COPIED_AT_ONCE = 2**23
 TYPES: Mapping[str, type[np.generic]] = {
     "token_ids": np.int32,
     "supervised": np.bool_,
@@ -75,29 +84,93 @@ class TokenCache:
         (entry / MANIFEST).touch()  # used just now
         return CachedTokens(_mapped(entry, manifest["num_sides"]), manifest["notes"])
 
+    def open(self, renderer: Renderer, limits: Limits) -> CachedTokens:
+        """An entry that is known to be there and whole.
+
+        Raises:
+            AssetError: this process does not see it.
+        """
+        entry = self._entry(renderer, limits)
+        try:
+            manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        except OSError:
+            raise self._unseen() from None
+        return CachedTokens(_mapped(entry, manifest["num_sides"]), manifest["notes"])
+
     def keep(self, renderer: Renderer, limits: Limits, chunks: Iterable[Sides], notes: Callable[[], Mapping[str, Any]]) -> CachedTokens:
         """Write the chunks as they come, then `notes()`; all or nothing. Returns the whole, mapped.
 
         Raises:
             AssetError: the cache cannot be written.
         """
+        return self._keep(renderer, limits, lambda staging: _write(staging, chunks), notes)
+
+    def begin_parts(self, renderer: Renderer, limits: Limits) -> Path:
+        """A new folder for the parts of an entry.
+
+        Raises:
+            AssetError: the cache cannot be written.
+        """
         entry = self._entry(renderer, limits)
+        folder = entry.with_name(f".{entry.name}.ranks-{uuid.uuid4().hex[:12]}")
+        with self._writing():
+            folder.mkdir(parents=True)
+        return folder
+
+    def keep_part(self, folder: Path, rank: int, chunks: Iterable[Sides]) -> None:
+        """One rank's chunks, whose examples are numbered through those of all ranks.
+
+        Raises:
+            AssetError: the cache cannot be written, or this rank does not see the folder.
+        """
+        if not folder.is_dir():
+            raise self._unseen()
+        with self._writing(), atomic_directory(folder / f"{rank:05}") as staging:
+            _write(staging, chunks)
+
+    def keep_joined(self, renderer: Renderer, limits: Limits, folder: Path, notes: Callable[[], Mapping[str, Any]]) -> CachedTokens:
+        """As `keep`, of the parts in `folder`.
+
+        Raises:
+            AssetError: the cache cannot be written.
+        """
+        return self._keep(renderer, limits, lambda staging: _join(staging, sorted(folder.iterdir())), notes)
+
+    def _unseen(self) -> AssetError:
+        return AssetError(
+            str(self._folder),
+            f"the token cache on {platform.node()} does not hold what the first rank put there",
+            expected="a folder that all machines of the group share",
+            remedy="set TUNESMITH_CACHE to one",
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            with atomic_directory(entry) as staging:
-                num_sides = _write(staging, chunks)
-                files = {file.name: file_sha256(file) for file in sorted(staging.iterdir())}
-                write_json(staging / MANIFEST, {"num_sides": num_sides, "files": files, "notes": dict(notes())})
+            yield
         except OSError as error:
             if isinstance(error, TunesmithError):
                 raise
-            if (found := self.find(renderer, limits)) is not None:  # by another run, at the same time
-                return found
             raise AssetError(
                 str(self._folder),
                 f"the token cache cannot be written ({error.strerror})",
                 expected="a folder with room that can be written",
                 remedy="free some space, or set TUNESMITH_CACHE to another folder",
             ) from error
+
+    def _keep(
+        self, renderer: Renderer, limits: Limits, write: Callable[[Path], int], notes: Callable[[], Mapping[str, Any]]
+    ) -> CachedTokens:
+        entry = self._entry(renderer, limits)
+        try:
+            with self._writing(), atomic_directory(entry) as staging:
+                num_sides = write(staging)
+                files = {file.name: file_sha256(file) for file in sorted(staging.iterdir())}
+                write_json(staging / MANIFEST, {"num_sides": num_sides, "files": files, "notes": dict(notes())})
+        except AssetError:
+            if (found := self.find(renderer, limits)) is not None:  # by another run, at the same time
+                return found
+            raise
         self._forget_old()
         return CachedTokens(_mapped(entry, num_sides), notes())
 
@@ -109,6 +182,10 @@ class TokenCache:
         entries = sorted(self._folder.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime, reverse=True)
         for manifest in entries[ENTRIES_KEPT:]:
             shutil.rmtree(manifest.parent, ignore_errors=True)
+        for parts in self._folder.glob(".*.ranks-*"):  # of a group that was killed
+            with suppress(FileNotFoundError):  # their own group has just removed them
+                if time.time() - parts.stat().st_mtime > PARTS_KEPT_SECONDS:
+                    shutil.rmtree(parts, ignore_errors=True)
 
 
 @cache
@@ -133,6 +210,23 @@ def _write(folder: Path, chunks: Iterable[Sides]) -> int:
         with _file(folder, number, "starts").open("ab") as file:
             file.write(np.int64(end).tobytes())
     return len(ends)
+
+
+def _join(folder: Path, parts: Sequence[Path]) -> int:
+    """What `_write` would have made of all parts' chunks, one part after another; returns how many sides there are."""
+    filled = [part for part in parts if _file(part, 0, "starts").exists()]  # a rank may have had no example
+    num_sides = max((number + 1 for part in filled for number in (0, 1) if _file(part, number, "starts").exists()), default=0)
+    for number in range(num_sides):
+        end = 0
+        for part in filled:
+            for name in TYPES.keys() - {"starts"}:
+                with _file(folder, number, name).open("ab") as whole, _file(part, number, name).open("rb") as piece:
+                    shutil.copyfileobj(piece, whole, COPIED_AT_ONCE)
+            starts = np.fromfile(_file(part, number, "starts"), np.int64) + end
+            end = int(starts[-1])
+            with _file(folder, number, "starts").open("ab") as file:
+                file.write(starts[: -1 if part is not filled[-1] else None].tobytes())
+    return num_sides
 
 
 def _mapped(folder: Path, num_sides: int) -> Sides:

@@ -116,7 +116,7 @@ class Form:
         if len(text) > MOST_ANSWER_CHARACTERS:
             return verdict_on(text, TOO_MUCH)
         answer = await self.processes.ask(self.schema, text) or {"problem": TOO_MUCH}
-        return verdict_on(text, answer["problem"])
+        return verdict_on(text, answer.get("refused") or answer["problem"])  # refused only now, as where reading it again takes longer
 
 
 async def form_of(body: ChatRequest, processes: SchemaProcesses) -> Form | None:

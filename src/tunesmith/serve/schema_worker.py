@@ -32,19 +32,18 @@ def main() -> None:
     _say({})
     for line in sys.stdin:
         asked = json.loads(line)
-        try:
-            _say(answered(asked["schema"], asked["text"]))
-        except MemoryError:
-            _say({"problem": TOO_MUCH})
+        _say(answered(asked["schema"], asked["text"]))
 
 
 def answered(schema: str, text: str | None) -> dict[str, Any]:
     """What there is to say of a schema, written as JSON, and a text."""
     try:
         checker = _checker(schema)
+        return {"problem": None if text is None else checker.problem(text)}
     except ConfigError as error:
         return {"refused": f"{error.found}; expected {error.expected}."}
-    return {"problem": None if text is None else checker.problem(text)}
+    except (MemoryError, RecursionError):
+        return {"refused": f"{TOO_MUCH}."} if text is None else {"problem": TOO_MUCH}
 
 
 @lru_cache(maxsize=MOST_KEPT)

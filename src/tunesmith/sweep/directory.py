@@ -180,9 +180,9 @@ class SweepDirectory:
         return failures
 
     def host_of(self, trial: Trial) -> str | None:
-        """Where its last attempt was started."""
-        starts = [line for line in self._ledger() if line["name"] == trial.name and line["status"] == STARTED]
-        return starts[-1].get("host") if starts else None
+        """Where the attempt under way was started; None: nobody wrote that down, as where a machine without this directory is at it."""
+        lines = [line for line in self._ledger() if line["name"] == trial.name]
+        return lines[-1].get("host") if lines and lines[-1]["status"] == STARTED else None
 
     def _ledger(self) -> list[dict[str, Any]]:
         file = self.path / "trials.jsonl"

@@ -1,7 +1,8 @@
 """A sweep sent to machines that do not have its directory, and the runs brought home from them.
 
 Runs come in pieces, each read by a task on the machine that has it, so that no run is in memory whole; they are put together under
-another name and renamed, so that a run at home is whole. Where it was trained is then as at home: its `run.json` names the data set there.
+another name and renamed, so that a run at home is whole, and what was here before stays until then. Where it was trained is then as at
+home: its `run.json` names the data set there.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import yaml
 
-from tunesmith.files import atomic_directory, write_json, write_text
-from tunesmith.sweep.directory import RECORD, SweepDirectory
+from tunesmith.files import atomic_directory, sync_directory, write_json, write_text
+from tunesmith.runs import RunDirectory
+from tunesmith.sweep.directory import RECORD, SweepDirectory, TrialEnd
 from tunesmith.sweep.on_machine import Outcome
 from tunesmith.sweep.plan import Trial
 
@@ -67,24 +70,50 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def bring_home(sweep: SweepDirectory, trial: Trial, outcome: Outcome, pull: Pull, redeem: Redeem) -> None:
-    """The run, if it is whole, and the log.
+    """The run, if it is whole, and the log; where something is missing, all that is here stays as it was.
 
-    An attempt of the same trial that was left here unfinished gives way to it.
+    An attempt of the same trial that was left here gives way to it.
 
     Raises:
         IncompleteRunError: something is missing.
     """
-    log = f"logs/{trial.name}.log"
-    run_files = [(name, size) for name, size in outcome.files if name != log]
-    if run_files:
+    log_name = f"logs/{trial.name}.log"
+    run_files = [(name, size) for name, size in outcome.files if name != log_name]
+    with TemporaryFile() as log:
+        for _, content in _contents([file for file in outcome.files if file[0] == log_name], pull, redeem):
+            log.write(content)
+        if run_files:  # last, as nothing that can fail on the other machine may follow it
+            _bring_run(sweep, trial, _contents(run_files, pull, redeem))
+        log.seek(0)
+        with sweep.log_file(trial).open("ab") as own:
+            shutil.copyfileobj(log, own)
+
+
+def _bring_run(sweep: SweepDirectory, trial: Trial, contents: Iterator[tuple[str, bytes]]) -> None:
+    """Beside what is here, then into its place by two renames."""
+    run = sweep.runs_dir / trial.name
+    come, old = (run.with_name(f".{run.name}.partial-{what}") for what in ("come", "old"))  # names that a later sweep clears away
+    try:
+        with atomic_directory(come) as staging:
+            for name, content in contents:
+                _append(_below(staging, str(Path(name).relative_to(f"runs/{trial.name}"))), content)
+            _settle(staging, sweep.data_of(trial).resolve())
         with sweep.lock_of(trial):
-            shutil.rmtree(sweep.runs_dir / trial.name, ignore_errors=True)
-            with atomic_directory(sweep.runs_dir / trial.name) as staging:
-                for name, content in _contents(run_files, pull, redeem):
-                    _append(_below(staging, str(Path(name).relative_to(f"runs/{trial.name}"))), content)
-                _settle(staging, sweep.data_of(trial).resolve())
-    for _, content in _contents([file for file in outcome.files if file[0] == log], pull, redeem):
-        _append(sweep.log_file(trial), content)
+            if run.exists():
+                run.rename(old)
+            come.rename(run)
+        sync_directory(run.parent)
+    finally:
+        for left in (come, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def end_at_home(sweep: SweepDirectory, trial: Trial) -> TrialEnd | None:
+    """Of a run that is here, trained and evaluated, though nobody came to write it down; None: there is something left to do."""
+    run = RunDirectory(sweep.runs_dir / trial.name)
+    if not (run.is_complete and run.evaluation_report_file.is_file()):
+        return None
+    return TrialEnd(name=trial.name, status="done", error=None, seconds=0.0)
 
 
 def _contents(files: list[tuple[str, int]], pull: Pull, redeem: Redeem) -> Iterator[tuple[str, bytes]]:

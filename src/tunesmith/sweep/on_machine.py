@@ -14,10 +14,12 @@ import socket
 import tarfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock
 
@@ -26,6 +28,9 @@ from tunesmith.files import atomic_directory, write_json
 from tunesmith.sweep.directory import RECORD, SweepDirectory, TrialEnd
 from tunesmith.sweep.local import SECONDS_BETWEEN_LOOKS, end_of, start, stop
 from tunesmith.sweep.plan import Trial
+
+FORGOTTEN = ".forgotten"
+"""Ends the names of what is being removed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +116,7 @@ def unpack_sweep(folder: Path, fetch: Callable[[], bytes]) -> SweepDirectory:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / RECORD).is_file():
+            _remove(folder)  # of which somebody who was stopped left a part
             with atomic_directory(folder) as staging, tarfile.open(fileobj=io.BytesIO(fetch())) as archive:
                 archive.extractall(staging, filter="data")
                 _place(staging / RECORD, folder)
@@ -147,10 +153,18 @@ def read_piece(folder: str, name: str, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
-def forget(folder: str, trial: str | None) -> None:
-    """What was brought home; all of the sweep when no trial is named."""
-    if trial is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        shutil.rmtree(Path(folder) / "runs" / trial, ignore_errors=True)
-        (Path(folder) / "logs" / f"{trial}.log").unlink(missing_ok=True)
+def forget(folder: str, names: Sequence[str] | None) -> None:
+    """Files and folders below it that were brought home; None: all of the sweep."""
+    for path in [Path(folder)] if names is None else [Path(folder) / name for name in names]:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """At once for whoever looks for it; a worker that is stopped in between leaves a rest under a name that is cleared next time."""
+    with suppress(FileNotFoundError):
+        path.rename(path.with_name(f".{uuid4().hex}{FORGOTTEN}"))
+    for rest in path.parent.glob(f".*{FORGOTTEN}"):
+        if rest.is_dir():
+            shutil.rmtree(rest, ignore_errors=True)
+        else:
+            rest.unlink(missing_ok=True)

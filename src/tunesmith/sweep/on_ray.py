@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from tunesmith.errors import ConfigError, RunError, first_line
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
-from tunesmith.sweep.gathering import IncompleteRunError, bring_home, identity_of, packed_sweep
+from tunesmith.sweep.gathering import IncompleteRunError, bring_home, end_at_home, identity_of, packed_sweep
 from tunesmith.sweep.local import SECONDS_TO_SAVE
 from tunesmith.sweep.on_machine import Order, Outcome, carry_out, forget, read_piece
 from tunesmith.sweep.plan import Trial
@@ -28,6 +28,7 @@ from tunesmith.workers import available_cores
 OWN_OBJECT_STORE = 2**28
 """Bytes, of a Ray that runs on this machine alone: what goes through it there is small."""
 RETRIES_OF_A_PIECE = 3
+LOCAL = "local"
 Say = Callable[[str], None]
 
 
@@ -43,6 +44,11 @@ class RayCluster:
     """Of a trial; a part of one is possible."""
     may_share: bool = True
     """Machines that have the sweep's directory work in it; else all work in folders of their own."""
+
+    @property
+    def resolved_address(self) -> str:
+        """With the environment looked at; `local`: a Ray of our own."""
+        return self.address or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def run_on_ray(
@@ -76,9 +82,9 @@ def run_on_ray(
 
 def _connected(cluster: RayCluster) -> Any:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody
-    address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = cluster.resolved_address
     own: dict[str, Any] = {}
-    if address == "local":
+    if address == LOCAL:
         own = {"include_dashboard": False, "num_cpus": available_cores(), "object_store_memory": OWN_OBJECT_STORE}
     try:
         import ray
@@ -105,7 +111,7 @@ def _describe(ray: Any, cluster: RayCluster, say: Say) -> None:
     wanted = _count(cluster.cores, "core") + (f" and {cluster.gpus:g} GPUs" if cluster.gpus else "")
     if places:
         say(f"Ray has {_count(len(machines), 'machine')} with room for {_count(places, 'trial')} at a time, of {wanted} each")
-    elif cluster.address or os.environ.get("RAY_ADDRESS"):
+    elif cluster.resolved_address != LOCAL:
         say(f"no machine of the cluster has {wanted} now; waiting for one")  # which a cluster that grows may add
     else:
         found = f"a trial of {wanted}, on a machine with {machines[0].get('CPU', 0):g} cores and {machines[0].get('GPU', 0):g} GPUs"
@@ -143,16 +149,22 @@ class _Driver:
         self.marker.touch()
         try:
             while waiting or running:
-                while waiting:
+                if waiting:
                     trial = waiting.popleft()
-                    running[self._order(trial)] = trial
+                    if end := self._end_at_home(trial):
+                        yield trial, end
+                    else:
+                        running[self._order(trial)] = trial
+                    continue
                 (done, *_), _ = self.ray.wait(list(running), num_returns=1)
                 trial = running.pop(done)
                 if (end := self._end(done, trial)) is None:
                     running[self._order(trial, pack=True)] = trial
                 else:
                     yield trial, end
-            self._clear()
+            ends = self.sweep.ends()
+            if all(trial.name in ends and ends[trial.name].status == "done" for trial in self.sweep.trials()):
+                self._clear()
         finally:
             self._stop(list(running))
             self.marker.unlink(missing_ok=True)
@@ -183,7 +195,15 @@ class _Driver:
         if outcome.end and outcome.end != self.sweep.ends().get(trial.name):  # the trial could not write it here
             self.sweep.append_start(trial, host=outcome.end.host)
             self.sweep.append_end(outcome.end)
+        if outcome.end and outcome.away:  # written down first: nothing but the ledger says that it need not be done again
+            self._forget_there(outcome.machine, outcome.away, outcome.end)
         return outcome.end
+
+    def _end_at_home(self, trial: Trial) -> TrialEnd | None:
+        """Of a trial whose run came home before this process, or one before it, could write that down."""
+        if end := end_at_home(self.sweep, trial):
+            self.sweep.append_end(end)
+        return end
 
     def _lost(self, error: Exception, trial: Trial) -> TrialEnd:
         """Of an attempt that came to nothing, unless the trial had ended before its worker died."""
@@ -200,8 +220,14 @@ class _Driver:
         self.away[outcome.machine] = away
         read = self._there(outcome.machine, read_piece)
         bring_home(self.sweep, trial, outcome, lambda name, offset, size: read.remote(away, name, offset, size), self.ray.get)
-        if outcome.end and outcome.end.status == "done":
-            self._there(outcome.machine, forget).remote(away, trial.name)  # not waited for: it is at home, whatever becomes of that machine
+
+    def _forget_there(self, machine: str, away: str, end: TrialEnd) -> None:
+        """What is at home; the checkpoints of a trial that failed stay for another attempt."""
+        is_done = end.status == "done"
+        run = [f"runs/{end.name}"] if is_done else []
+        forgetting = self._there(machine, forget).remote(away, [f"logs/{end.name}.log", *run])
+        if not is_done:  # the next attempt may begin there at once, and its log is another one
+            self.ray.wait([forgetting], timeout=SECONDS_TO_SAVE)
 
     def _there(self, machine: str, function: Callable[..., Any]) -> Any:
         """A task for this machine alone, which takes nothing of what trials want."""
@@ -211,7 +237,7 @@ class _Driver:
         return self.ray.remote(num_cpus=0, max_retries=RETRIES_OF_A_PIECE, scheduling_strategy=strategy)(function)
 
     def _clear(self) -> None:
-        """Once all is at home; what a machine that went away kept is lost with it."""
+        """Once all is at home, for until then checkpoints may be gone on with; what a machine that went away kept is lost with it."""
         clearing = [self._there(machine, forget).remote(folder, None) for machine, folder in self.away.items()]
         if clearing:
             self.ray.wait(clearing, num_returns=len(clearing), timeout=SECONDS_TO_SAVE)

@@ -25,7 +25,9 @@ from tunesmith.engine.masters import TrainedWeights
 from tunesmith.errors import RunError
 from tunesmith.files import atomic_directory, write_json
 from tunesmith.runs import RunDirectory
-from tunesmith.train.optimizer import load_optimizer_state, optimizer_state
+from tunesmith.train.optimizer import optimizer_state
+from tunesmith.train.saved_tensors import SavedTensors
+from tunesmith.train.taking_back import take_back
 
 
 @dataclass(kw_only=True)
@@ -56,19 +58,18 @@ def save_checkpoint(run: RunDirectory, progress: Progress, weights: TrainedWeigh
         RunError: the disk is full; the last good checkpoint is untouched.
     """
     path = run.checkpoint_path(progress.step)
-    if path.exists():
+    if run.is_followed or path.exists():
         return
     with full_disk_named(run, f"saving step {progress.step}"), atomic_directory(path) as staging:
         weights.save_to(staging / "weights.safetensors")
         save_file(optimizer_state(optimizer, weights), staging / "optimizer.safetensors")
-        save_file(_random_state(), staging / "random.safetensors")
+        save_file(random_state(), staging / "random.safetensors")
         write_json(staging / "state.json", dataclasses.asdict(progress))
 
 
 def load_checkpoint(path: Path, weights: TrainedWeights, optimizer: torch.optim.Optimizer) -> Progress:
     """Put everything back as it was after the checkpoint's step."""
-    weights.load_from(path / "weights.safetensors")
-    load_optimizer_state(optimizer, weights, load_file(path / "optimizer.safetensors"))
+    take_back(SavedTensors(path), weights, optimizer)
     random = load_file(path / "random.safetensors")
     torch.set_rng_state(random["cpu"])
     if "cuda" in random:
@@ -82,8 +83,8 @@ def save_best(run: RunDirectory, progress: Progress, weights: TrainedWeights) ->
     Raises:
         RunError: the disk is full; the former best is untouched.
     """
-    path = _best_path(run, progress.step)
-    if path.exists():
+    path = best_path(run, progress.step)
+    if run.is_followed or path.exists():
         return
     with full_disk_named(run, f"saving the best weights, of step {progress.step}"), atomic_directory(path) as staging:
         weights.save_to(staging / "weights.safetensors")
@@ -91,6 +92,8 @@ def save_best(run: RunDirectory, progress: Progress, weights: TrainedWeights) ->
 
 def drop_other_bests(run: RunDirectory, progress: Progress) -> None:
     """Call once a checkpoint that names the best step is on disk."""
+    if run.is_followed:
+        return
     for path in run.best_dir.glob("step-*"):
         if path.name != f"step-{progress.best_step:08d}":
             shutil.rmtree(path)
@@ -99,14 +102,16 @@ def drop_other_bests(run: RunDirectory, progress: Progress) -> None:
 def restore_best(run: RunDirectory, progress: Progress, weights: TrainedWeights) -> None:
     """Give the network the weights of the best validation."""
     if progress.best_step is not None and progress.best_step != progress.step:
-        weights.load_from(_best_path(run, progress.best_step) / "weights.safetensors")
+        take_back(SavedTensors(best_path(run, progress.best_step)), weights)
 
 
-def _best_path(run: RunDirectory, step: int) -> Path:
+def best_path(run: RunDirectory, step: int) -> Path:
+    """Where the weights of that step's validation are kept while it is the best."""
     return run.best_dir / f"step-{step:08d}"
 
 
-def _random_state() -> dict[str, torch.Tensor]:
+def random_state() -> dict[str, torch.Tensor]:
+    """Of this process' generators."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()

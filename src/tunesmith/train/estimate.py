@@ -9,6 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from tunesmith.config import TrainConfig
+from tunesmith.distributed.group import current_group
 from tunesmith.engine.quantize import count_weights
 from tunesmith.render.preflight import Preflight
 from tunesmith.train.objectives import Split
@@ -24,7 +25,7 @@ class Cost:
     num_parameters: int
     num_trainable: int
     state_bytes: int
-    """Weights, float32 masters, gradients and optimiser moments."""
+    """Weights, float32 masters, gradients and optimiser moments: of each process."""
     flops_per_step: float
     """Floating-point operations of matrix products in a mean step, forward and backward."""
     num_steps: int
@@ -60,18 +61,18 @@ def estimate_cost(trainee: Trainee, preflight: Preflight, steps: list[list[int]]
     lengths = Split(rendered=preflight.rendered, rejected=preflight.rejected).lengths
     used = [index for step in steps for index in step]
     tokens = sum(lengths[i] for i in used) / len(steps)
-    supervised = sum(side[i].num_supervised for i in used for side in sides) / len(steps)
+    supervised = sum(int(side.num_supervised[used].sum()) for side in sides) / len(steps)
     body, head = _matrix_weights(trainee)
     compute_bytes = sum(p.numel() * p.element_size() for p in trainee.network.parameters())
     weights = trainee.weights
     trainable = weights.num_parameters
     largest = max(sum(lengths[i] for i in step) for step in steps)
-    several = largest > tokens_per_micro_batch(config, trainee.network.device.type)
+    several = largest > tokens_per_micro_batch(config, trainee.network.device.type) or not current_group().is_alone
     updating = weights.masters_bytes + moments_bytes(weights, config.optimizer) + gradient_bytes(weights, several=several)
     return Cost(
         num_parameters=trainee.num_parameters,
         num_trainable=trainable,
-        state_bytes=compute_bytes + updating,
+        state_bytes=round(weights.share * (compute_bytes + updating)),
         flops_per_step=4 * (tokens * body + supervised * head) + 2 * tokens * min(trainable, body),
         num_steps=len(steps),
         tokens_per_step=tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import signal
 import threading
@@ -11,24 +12,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from tunesmith.config import TrainConfig
+from tunesmith.distributed.group import ALONE, Group
 from tunesmith.engine.attention import attending_by_segments, can_share
+from tunesmith.engine.dealing import plan_own_packs
 from tunesmith.engine.kernels.regions import compiled_if_worth
 from tunesmith.engine.memory import memory_in_use
-from tunesmith.engine.packing import ROUND_TO, build_pack, plan_packs
+from tunesmith.engine.packing import ROUND_TO, build_pack
+from tunesmith.engine.sharded.calling import is_sharded
+from tunesmith.engine.sharded.idle import idle_pass
 from tunesmith.errors import TrainingError, TrainingInterrupted
 from tunesmith.runs import RunDirectory
 from tunesmith.train.checkpoint import Progress, drop_other_bests, save_best, save_checkpoint
-from tunesmith.train.objectives import Objective, Split
+from tunesmith.train.objectives import Batch, Objective, Split
 from tunesmith.train.observer import Observer, names_of
 from tunesmith.train.plan import epoch_after, evaluate_every, learning_rate_at, tokens_per_micro_batch
 from tunesmith.train.reuse import reusing_activations
 from tunesmith.train.start import Trainee
 from tunesmith.types import RenderedExample
+
+if TYPE_CHECKING:
+    from tunesmith.train.sharded_checkpoint import ShardedSaver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,10 @@ class Task:
     validation: Split
     steps: Sequence[Sequence[int]]
     observer: Observer
+    group: Group = ALONE
+    """The processes that train together, each with this task."""
+    saver: ShardedSaver | None = None
+    """Writes what no rank has whole; None where each has."""
 
     @cached_property
     def validate_every(self) -> int:
@@ -92,11 +105,16 @@ def run_loop(task: Task, progress: Progress) -> Progress:
                     validate(task, progress)
                     save(task, progress)
                     progress.other_seconds += time.perf_counter() - started
-                if interrupted.is_set() and not task.is_over(progress):
+                if task.group.any(interrupted.is_set()) and not task.is_over(progress):
                     save(task, progress)
+                    finish_saving(task)
                     raise _interrupted(task, progress)
             if progress.step < len(task.steps):
                 task.observer.say(f"stopped early: no better validation loss since step {progress.best_step}")
+            finish_saving(task)
+    except TrainingError:  # on all ranks alike: what was saved before it is to be there
+        finish_saving(task)
+        raise
     finally:
         task.observer.finished()
     return progress
@@ -134,23 +152,16 @@ def advance(task: Task, progress: Progress) -> None:
 def train_step(task: Task, members: Sequence[int], learning_rate: float, step: int) -> StepResult:
     """Add up the gradients of the step's micro-batches, then update once.
 
-    The loss is the mean over the whole step (of its supervised tokens, or of its examples), however they fall into micro-batches.
+    The loss is the mean over the whole step (of its supervised tokens, or of its examples), however they fall into micro-batches and
+    onto ranks.
     """
     network, weights, objective = task.trainee.network, task.trainee.weights, task.objective
+    _reseed(task, step)
     batch = objective.batch(network, task.train, members, task.tokens_per_pack)
-    total, num_tokens = 0.0, 0
-    figures: defaultdict[str, list[float]] = defaultdict(list)
-    network.train()
     with attending_by_segments(network):
-        sequences, share = [one.token_ids for one in batch.sequences], task.config.share_prefixes and can_share(network)
-        for pack_members in plan_packs(sequences, task.tokens_per_pack, families=batch.families, share=share):
-            pack = build_pack(batch.sequences, pack_members, network.device, share=share, round_to=ROUND_TO)
-            part = objective.part(network, pack, batch)
-            part.total.backward()
-            total += float(part.total.detach())
-            num_tokens += pack.num_tokens
-            for name, values in part.figures.items():
-                figures[name] += values
+        own = _run_packs(task, batch)
+    weights.add_up_gradients(task.group)
+    total, num_tokens, figures = _add_up(task.group.gather(own))
     grad_norm = weights.clip_gradients(task.config.max_grad_norm)
     if not (math.isfinite(total) and math.isfinite(grad_norm)):
         raise _not_finite(step, total, grad_norm, [task.train.rendered[i] for i in members])
@@ -161,6 +172,50 @@ def train_step(task: Task, members: Sequence[int], learning_rate: float, step: i
     weights.publish()
     num_supervised = sum(one.num_predicted for one in batch.sequences)
     return StepResult(total, batch.num_terms, objective.summarise(figures), grad_norm, num_tokens, num_supervised)
+
+
+class _Sums(NamedTuple):
+    """Of one rank's share of a step."""
+
+    loss: float
+    num_tokens: int
+    figures: dict[str, list[float]]
+
+
+def _run_packs(task: Task, batch: Batch) -> _Sums:
+    """Forward and backward over this rank's packs."""
+    network, objective = task.trainee.network, task.objective
+    total, num_tokens = 0.0, 0
+    figures: defaultdict[str, list[float]] = defaultdict(list)
+    sequences, share = [one.token_ids for one in batch.sequences], task.config.share_prefixes and can_share(network)
+    network.train()
+    packs = plan_own_packs(sequences, task.tokens_per_pack, task.group, families=batch.families, share=share, in_step=is_sharded(network))
+    for members in packs:
+        if not members:
+            idle_pass(network)
+            continue
+        pack = build_pack(batch.sequences, members, network.device, share=share, round_to=ROUND_TO)
+        part = objective.part(network, pack, batch)
+        part.total.backward()
+        total += float(part.total.detach())
+        num_tokens += pack.num_tokens
+        for name, values in part.figures.items():
+            figures[name] += values
+    return _Sums(total, num_tokens, dict(figures))
+
+
+def _add_up(ranks: Sequence[_Sums]) -> _Sums:
+    figures: defaultdict[str, list[float]] = defaultdict(list)
+    for one in ranks:
+        for name, values in one.figures.items():
+            figures[name] += values
+    return _Sums(sum(one.loss for one in ranks), sum(one.num_tokens for one in ranks), figures)
+
+
+def _reseed(task: Task, step: int) -> None:
+    """Ranks drop out different inputs, and the same ones when the run is resumed: alone, the generator's state is saved instead."""
+    if not task.group.is_alone:
+        torch.manual_seed(int(np.random.SeedSequence([task.config.seed, step, task.group.rank]).generate_state(1)[0]))
 
 
 def validate(task: Task, progress: Progress) -> None:
@@ -177,7 +232,7 @@ def validate(task: Task, progress: Progress) -> None:
     if is_best:
         progress.best_loss, progress.best_step, progress.validations_since_best = loss, progress.step, 0
         progress.best_figures = figures
-        save_best(task.run, progress, task.trainee.weights)
+        (task.saver.save_best if task.saver else save_best)(task.run, progress, task.trainee.weights)
     else:
         progress.validations_since_best += 1
     metrics = {"kind": "validation", "step": progress.step, **figures, "is_best": is_best}
@@ -186,10 +241,25 @@ def validate(task: Task, progress: Progress) -> None:
 
 
 def save(task: Task, progress: Progress) -> None:
-    """Write a checkpoint, then let go of what it replaces."""
-    save_checkpoint(task.run, progress, task.trainee.weights, task.optimizer)
-    drop_other_bests(task.run, progress)
-    task.run.keep_last_checkpoints(task.config.keep_checkpoints)
+    """Write a checkpoint, then let go of what it replaces; where weights are spread, while training goes on."""
+    saved = dataclasses.replace(progress)
+
+    def drop_former() -> None:
+        drop_other_bests(task.run, saved)
+        task.run.keep_last_checkpoints(task.config.keep_checkpoints)
+
+    if task.saver:
+        task.saver.save_checkpoint(task.run, saved, task.trainee.weights, task.optimizer, drop_former)
+        return
+    save_checkpoint(task.run, saved, task.trainee.weights, task.optimizer)
+    drop_former()
+
+
+def finish_saving(task: Task) -> None:
+    """Wait until what was begun is on disk."""
+    if task.saver:
+        task.saver.finish()
+    task.group.barrier()  # whoever leaves early is taken for lost, and the first rank, which may be writing still, is ended
 
 
 @contextmanager

@@ -12,6 +12,10 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.config import DEFAULT_BETAS, TrainConfig
 from tunesmith.data.storing.prepared import PreparedData
@@ -110,7 +114,7 @@ def choose_material(data: PreparedData, config: TrainConfig, say: Callable[[str]
         _say_balance(data.train, config, say)
     if config.objective != "sft" or not data.train or data.train[0].kind not in NEEDED.values():
         return data
-    train = _right_answers(data.train)
+    train = RightAnswers(data.train)
     if not train:
         raise DataError(
             str(data.directory),
@@ -123,11 +127,31 @@ def choose_material(data: PreparedData, config: TrainConfig, say: Callable[[str]
     else:
         left_out = len(data.train) - len(train)
         say(f"sft on judged answers: the {len(train):,} desirable ones are trained, {left_out:,} left out (--objective kto uses both)")
-    return dataclasses.replace(data, train=train, validation=_right_answers(data.validation))
+    return dataclasses.replace(data, train=train, validation=RightAnswers(data.validation))
 
 
-def _right_answers(examples: Sequence[Example]) -> tuple[Example, ...]:
-    return tuple(dataclasses.replace(one, rejected=None, label=None) for one in examples if one.label is not False)
+class RightAnswers(Sequence[Example]):
+    """Those of the examples whose answers are to be imitated, without their preferences; made as they are asked for."""
+
+    def __init__(self, examples: Sequence[Example], numbers: NDArray[np.int64] | None = None) -> None:
+        """`numbers`: which of them; None: all but undesirable ones."""
+        if numbers is None:
+            numbers = np.flatnonzero(np.fromiter((one.label is not False for one in examples), np.bool_, len(examples)))
+        self._examples, self._numbers = examples, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> RightAnswers: ...
+
+    def __getitem__(self, index: int | slice) -> Example | RightAnswers:
+        if isinstance(index, slice):
+            return RightAnswers(self._examples, self._numbers[index])
+        return dataclasses.replace(self._examples[int(self._numbers[index])], rejected=None, label=None)
 
 
 def _say_balance(examples: Sequence[Example], config: TrainConfig, say: Callable[[str], None]) -> None:

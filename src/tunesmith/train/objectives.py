@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, overload
 
 import torch
 from torch import Tensor
@@ -27,6 +27,29 @@ from tunesmith.render.rendered import RenderedExamples
 from tunesmith.train.preferences import Answers, Judged, dpo, ipo, kto, orpo
 from tunesmith.train.reference import Reference, answer_only, measure_reference, mismatch
 from tunesmith.types import RenderedExample
+
+
+class AnswerRows(Sequence[tuple[RenderedExample, ...]]):
+    """Made one by one: all of a large split at once would not fit into memory."""
+
+    def __init__(self, columns: Sequence[Sequence[RenderedExample]]) -> None:
+        """`columns`: of equal lengths."""
+        assert len(set(map(len, columns))) == 1
+        self._columns = columns
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[RenderedExample, ...]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> AnswerRows: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[RenderedExample, ...] | AnswerRows:
+        if isinstance(index, slice):
+            return AnswerRows([column[index] for column in self._columns])
+        return tuple(answer_only(column[index]) for column in self._columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +67,9 @@ class Split:
         return len(self.rendered)
 
     @cached_property
-    def answers(self) -> tuple[tuple[RenderedExample, ...], ...]:
+    def answers(self) -> AnswerRows:
         """Each example's sequences with their last answer alone supervised: chosen and rejected of a pair, else one."""
-        columns = (self.rendered, self.rejected) if self.rejected else (self.rendered,)
-        return tuple(tuple(answer_only(one) for one in row) for row in zip(*columns, strict=True))
+        return AnswerRows((self.rendered, self.rejected) if self.rejected else (self.rendered,))
 
     @property
     def num_tokens(self) -> Tensor:

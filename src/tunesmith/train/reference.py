@@ -132,15 +132,17 @@ def with_references(task: Task) -> Task:
     if not task.objective.needs_reference:
         return task
     directory = task.run.reference_dir
-    if not directory.exists():
+    if not task.group.from_first(directory.exists):
         used = {i for members in task.steps for i in members}
         task.observer.say(f"asking the starting model for its probabilities of {len(used) + len(task.validation):,} examples' answers")
         network, tokens = task.trainee.network, task.tokens_per_pack
         references = {"train": task.objective.measure(network, task.train, task.steps, tokens)}
         if task.validation:
             references["validation"] = task.objective.measure(network, task.validation, [range(len(task.validation))], tokens)
-        with full_disk_named(task.run, "saving the starting model's probabilities"):
-            save_references(directory, references)
+        if task.group.is_first:
+            with full_disk_named(task.run, "saving the starting model's probabilities"):
+                save_references(directory, references)
+        task.group.barrier()
     references = load_references(directory)
     return dataclasses.replace(
         task,

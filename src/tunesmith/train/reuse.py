@@ -50,11 +50,15 @@ def reusing_activations(task: Task, progress: Progress) -> Iterator[None]:
         with reusing(task.trainee.network, kept) if kept else nullcontext():
             yield
     finally:
-        task.run.activations_file.unlink(missing_ok=True)
+        if not task.run.is_followed:
+            task.run.activations_file.unlink(missing_ok=True)
 
 
 def _keep(task: Task, progress: Progress) -> KeptActivations | None:
     if not _saves_anything(task) or task.is_over(progress):
+        return None
+    if not task.group.is_alone:  # which rank runs an example changes from step to step: each would have to keep all of them
+        task.observer.say("activations below the trained layers are computed anew in every step: several processes train")
         return None
     decided = task.run.activations_record()
     if decided is None and progress.step:

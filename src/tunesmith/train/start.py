@@ -134,14 +134,14 @@ def load_start(start: Start, config: TrainConfig) -> LoadedModel:
     """
     give_back_blocks_from(LARGE_BESIDE_ADAPTERS if config.method in ADAPTER_METHODS else LARGE_BESIDE_GRADIENTS)
     quantize = (start.adapter_method or config.method) == "qlora"
-    loaded = load_model(start.directory, dtype=_loading_dtype(config), device=torch.device("cpu"), quantize=quantize)
+    loaded = load_model(start.directory, dtype=loading_dtype(config), device=torch.device("cpu"), quantize=quantize)
     add_new_tokens(loaded, config.new_tokens)
     if start.adapter_dir and config.method not in ADAPTER_METHODS:
         merge(load_adapter(loaded.network, start.adapter_dir))
     return loaded
 
 
-def _loading_dtype(config: TrainConfig) -> torch.dtype:
+def loading_dtype(config: TrainConfig) -> torch.dtype:
     """Of the base weights: LoRA reads nothing more exact out of them than it computes with.
 
     Others do: weights that train have float32 masters, DoRA measures the columns it starts from, four bits are made of float32.
@@ -247,11 +247,12 @@ def make_trainee(start: Start, loaded: LoadedModel, config: TrainConfig) -> Trai
     network.to(device)
     weights = TrainedWeights(peft_network or network, dtype, in_halves=keeps_halves(config, dtype, device))
     if config.activation_checkpointing:
-        _checkpoint_activations(network)
+        checkpoint_activations(network)
     return Trainee(network=network, peft_network=peft_network, weights=weights, num_parameters=num_parameters, new_token_ids=new_ids)
 
 
-def _checkpoint_activations(network: PreTrainedModel) -> None:
+def checkpoint_activations(network: PreTrainedModel) -> None:
+    """Compute in the backward pass again what lies within each decoder layer."""
     settings = {"use_reentrant": False}
     if hasattr(network, "activation_checkpointing_enable"):  # the name in later versions of transformers 5
         network.activation_checkpointing_enable(settings)

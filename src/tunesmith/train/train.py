@@ -17,6 +17,8 @@ import torch
 from tunesmith.assets import cache_dir
 from tunesmith.config import TrainConfig, build
 from tunesmith.data.storing.prepared import PreparedData, load_data_of, load_prepared
+from tunesmith.distributed.environment import launch_id
+from tunesmith.distributed.group import ALONE, Group, current_group, joined
 from tunesmith.engine.adapters import save_adapter, save_whole
 from tunesmith.engine.attention import packs_faithfully
 from tunesmith.engine.kept import BUFFERS
@@ -37,6 +39,7 @@ from tunesmith.train.estimate import Cost, estimate_cost
 from tunesmith.train.fit import require_loadable
 from tunesmith.train.forecast import Forecast
 from tunesmith.train.foresee import foresee, is_short, own_error
+from tunesmith.train.in_group import find_begun, last_checkpoint, open_in_group, require_agreement
 from tunesmith.train.loop import Task, run_loop
 from tunesmith.train.material import choose_material, kind_of, resolve_objective
 from tunesmith.train.micro_batches import choose_tokens_per_micro_batch
@@ -52,14 +55,15 @@ from tunesmith.train.start import (
     choose_renderer,
     find_start,
     load_start,
-    make_trainee,
     recorded_start,
     resolve_lora,
     resolve_new_tokens,
 )
+from tunesmith.train.strategy import choose_strategy, is_spread, load_for, saver_for, trainee_for, write_result
 from tunesmith.tuned import stored_renderer
 
 DEFAULT_MAX_LENGTH = 2048
+GO_ON = "see what that one said; what was saved stays, and `tunesmith train --resume RUN` goes on from there"
 
 
 def train(config: TrainConfig, *, runs_dir: Path, name: str | None = None, observer: Observer | None = None) -> RunDirectory:
@@ -70,18 +74,29 @@ def train(config: TrainConfig, *, runs_dir: Path, name: str | None = None, obser
         DataError, ConfigError, AssetError, RunError: the user's mistakes.
         TrainingError, TrainingInterrupted: see `run_loop`.
     """
-    observer = observer or Silent()
-    if name:
-        require_free(runs_dir, name)
-    ready = get_ready(config, observer)
+    with joined(config.device, remedy=GO_ON) as group:
+        observer = observer if observer and group.is_first else Silent()
+        begun = group.from_first(lambda: find_begun(runs_dir, name, config))
+        if begun:  # by this launch, which lost a process and has started all of them again
+            return _resume(begun, observer, group)
+        if name:
+            group.from_first(lambda: require_free(runs_dir, name))
+        return _train_new(config, runs_dir, name, observer, group)
+
+
+def _train_new(config: TrainConfig, runs_dir: Path, name: str | None, observer: Observer, group: Group) -> RunDirectory:
+    ready = get_ready(config, observer, group)
     noun = "windows" if ready.checked.train.has_windows else "examples"
     for sentence in ready.cost.sentences(ready.task.config, len(ready.task.train), noun):
         observer.say(sentence)
     forecast = None
-    if config.estimate and not is_short(ready.task):
+    if config.estimate and group.is_alone and not is_short(ready.task):
         forecast = foresee(ready.task, ready.cost)
         observer.say(forecast.sentence())
-    run = create_run(runs_dir, name or default_name(ready.task.config.data, ready.start.name), _record(ready, forecast))
+    require_agreement(ready.task, ready.data, ready.start)
+    name = name or default_name(ready.task.config.data, ready.start.name)
+    path = group.from_first(lambda: create_run(runs_dir, name, _record(ready, forecast, config)).path)
+    run = open_in_group(path, group)
     with run.locked():
         run.write_renderer_record(ready.renderer.record())
         preflight, validation = ready.checked
@@ -98,7 +113,7 @@ def estimate(config: TrainConfig, *, observer: Observer | None = None) -> tuple[
         PreflightError, DataError, ConfigError, AssetError, RunError: as `train`.
         TrainingError: a loss or a gradient is not finite.
     """
-    ready = get_ready(config, observer or Silent())
+    ready = get_ready(config, observer or Silent(), ALONE)
     return ready, foresee(ready.task, ready.cost)
 
 
@@ -122,28 +137,30 @@ UNWRITTEN = RunDirectory(Path("unwritten"))
 """Of a task that is not, or not yet, a run."""
 
 
-def get_ready(config: TrainConfig, observer: Observer) -> Ready:
-    """Load, resolve, check and plan all that a new run needs."""
+def get_ready(config: TrainConfig, observer: Observer, group: Group) -> Ready:
+    """Load, resolve, check and plan all that a new run needs. Ranks of a group do the same."""
     data = load_prepared(config.data)
     config = resolve_objective(config, kind_of(data), observer.say)
     data = choose_material(data, config, observer.say)
     start = find_start(config.model, observer.say)
     config = config.model_copy(update={"lora": resolve_lora(start, config), "new_tokens": resolve_new_tokens(start, config)})
     dtype = choose_dtype(config.dtype, choose_device(config.device))
-    require_loadable(start.directory, config, dtype, room(torch.device("cpu")))
-    loaded = load_start(start, config)
+    config = config.model_copy(update={"strategy": choose_strategy(start.directory, config, dtype, group)})
+    if not is_spread(config, group):
+        require_loadable(start.directory, config, dtype, room(torch.device("cpu")))
+    loaded = load_for(start, config, group)
     if reason := library().reason:
         observer.say(f"plain torch instead of compiled kernels, which are faster on a CPU: {reason}")
     refuse_unfaithful(loaded.network, observer.say)
     renderer = choose_renderer(start, config.template, data.template, loaded)
-    is_size_open = config.tokens_per_micro_batch is None and config.estimate
+    is_size_open = config.tokens_per_micro_batch is None and config.estimate and group.is_alone
     config = _resolve(config, renderer, loaded)
     checked = _check(data, renderer, config, observer)
     filled = fill_defaults(config, objective=config.objective, num_examples=len(checked.train.rendered))
     config = filled.config
-    trainee = make_trainee(start, loaded, config)
+    trainee = trainee_for(start, loaded, config, group)
     steps = plan_steps(_split(checked.train).lengths, config)
-    task = _task(config, UNWRITTEN, trainee, checked.train, checked.validation, steps, observer)
+    task = _task(config, UNWRITTEN, trainee, checked, steps, observer, group)
     if is_size_open:
         size = choose_tokens_per_micro_batch(task, start.name)
         task = dataclasses.replace(task, config=config.model_copy(update={"tokens_per_micro_batch": size}))
@@ -157,12 +174,17 @@ def resume(path: Path, *, observer: Observer | None = None) -> RunDirectory:
     Raises:
         RunError: the run is complete, another process is at it, or its data set, its model's weights or tokenizer have changed since.
     """
-    run = open_run(path)
+    with joined(open_run(path).record()["config"]["device"], remedy=GO_ON) as group:
+        return _resume(path, observer if observer and group.is_first else Silent(), group)
+
+
+def _resume(path: Path, observer: Observer, group: Group) -> RunDirectory:
+    run = open_in_group(path, group)
     with run.locked():
-        return _go_on(run, observer or Silent())
+        return _go_on(run, observer, group)
 
 
-def _go_on(run: RunDirectory, observer: Observer) -> RunDirectory:
+def _go_on(run: RunDirectory, observer: Observer, group: Group) -> RunDirectory:
     path = run.path
     if run.is_complete:
         raise RunError(str(path), "the run is complete", expected="an interrupted run", remedy=f"continue from it with --model {path}")
@@ -172,19 +194,23 @@ def _go_on(run: RunDirectory, observer: Observer) -> RunDirectory:
     config = resolve_objective(config, kind_of(data), observer.say)  # open in runs of earlier versions
     data = choose_material(data, config, observer.say)
     start = recorded_start(record)
-    loaded = load_start(start, config)
+    loaded = load_for(start, config, group)
     packs_faithfully(loaded.network, observer.say)  # found out in float32, as when the run began
     renderer = stored_renderer(run, loaded.tokenizer)
-    preflight, validation = _check(data, renderer, config, observer)
-    trainee = make_trainee(start, loaded, config)
-    steps = plan_steps(_split(preflight).lengths, config)
-    task = with_references(_task(config, run, trainee, preflight, validation, steps, observer))
+    checked = _check(data, renderer, config, observer)
+    trainee = trainee_for(start, loaded, config, group)
+    steps = plan_steps(_split(checked.train).lengths, config)
+    task = _task(config, run, trainee, checked, steps, observer, group)
+    require_agreement(task, data, start)
+    task = with_references(task)
     run.remove_leftovers()
-    checkpoints = run.checkpoints()
-    progress = load_checkpoint(checkpoints[-1], trainee.weights, task.optimizer) if checkpoints else Progress()
+    checkpoint = last_checkpoint(run, group)
+    progress = load_checkpoint(checkpoint, trainee.weights, task.optimizer) if checkpoint else Progress()
     run.drop_metrics_after(progress.step)
     if (threads := torch.get_num_threads()) != record["threads"]:
         observer.say(f"{threads} threads instead of the {record['threads']} it began with: equal to it, but not to the last bit")
+    if (size := group.size) != record.get("processes", 1):
+        observer.say(f"{size} processes instead of {record.get('processes', 1)}: equal to it, but not to the last bit")
     if (kernels := kind_of_kernels()) != record.get("kernels", "plain torch"):
         observer.say(f"{kernels} instead of the kernels it began with: equal to it, but not to the last bit")
     observer.say(f"resuming {path} after step {progress.step} of {len(steps)}")
@@ -214,6 +240,7 @@ def _check(data: PreparedData, renderer: Renderer, config: TrainConfig, observer
     """Preflight of the training and the validation split."""
     assert config.max_length is not None
     limits: dict[str, Any] = {"max_length": config.max_length, "over_length": config.over_length}
+    limits |= {"group": current_group()}
     train = run_preflight(data.train, renderer, **limits, cache=_token_cache(data, "train", config))
     observer.say(f"preflight passed: {train.summary()}")
     validation = None
@@ -240,10 +267,10 @@ def _task(
     config: TrainConfig,
     run: RunDirectory,
     trainee: Trainee,
-    preflight: Preflight,
-    validation: Preflight | None,
+    checked: _Checked,
     steps: list[list[int]],
     observer: Observer,
+    group: Group,
 ) -> Task:
     return Task(
         config=config,
@@ -251,10 +278,12 @@ def _task(
         trainee=trainee,
         optimizer=make_optimizer(trainee.weights, config),
         objective=make_objective(config),
-        train=_split(preflight),
-        validation=_split(validation),
+        train=_split(checked.train),
+        validation=_split(checked.validation),
         steps=steps,
         observer=observer,
+        group=group,
+        saver=saver_for(trainee, group),
     )
 
 
@@ -262,7 +291,7 @@ def _split(preflight: Preflight | None) -> Split:
     return Split(rendered=preflight.rendered, rejected=preflight.rejected) if preflight else Split(rendered=())
 
 
-def _record(ready: Ready, forecast: Forecast | None) -> dict[str, Any]:
+def _record(ready: Ready, forecast: Forecast | None, given: TrainConfig) -> dict[str, Any]:
     config, data, start = ready.task.config, ready.data, ready.start
     return {
         **provenance(),
@@ -275,6 +304,9 @@ def _record(ready: Ready, forecast: Forecast | None) -> dict[str, Any]:
         "cost": ready.cost.record(),
         "estimate": forecast.record() if forecast else None,
         "threads": torch.get_num_threads(),
+        "processes": ready.task.group.size,
+        "launch": launch_id(),
+        "given": given.model_dump(mode="json"),
         "kernels": kind_of_kernels(),
     }
 
@@ -291,9 +323,12 @@ def _finish(task: Task, progress: Progress, start: Start, loaded: LoadedModel, d
     task.optimizer.state.clear()  # its moments are larger than the weights, and writing needs room
     BUFFERS.clear()
     give_back()
-    restore_best(run, progress, trainee.weights)
-    _write_model(task, start, loaded)
-    peak = peak_memory(trainee.network.device)
+    if not task.saver:
+        restore_best(run, progress, trainee.weights)
+    if task.group.is_first:
+        _write_model(task, progress, start, loaded)
+    peaks = task.group.gather(peak_memory(trainee.network.device))
+    peak = max(peaks)
     run.write_manifest(
         {
             "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -309,6 +344,7 @@ def _finish(task: Task, progress: Progress, start: Start, loaded: LoadedModel, d
             "seconds": round(progress.seconds, 2),
             "tokens_per_second": round(progress.tokens / progress.seconds, 1),
             "peak_memory_bytes": peak,
+            "peak_memory_bytes_of_ranks": peaks,
             "estimate": own_error(run.record().get("estimate"), task, progress, peak),
         }
     )
@@ -319,18 +355,21 @@ def _finish(task: Task, progress: Progress, start: Start, loaded: LoadedModel, d
     )
     task.observer.say(
         f"{progress.tokens:,} tokens in {progress.seconds:.0f} s ({progress.tokens / progress.seconds:.0f} tokens/s), "
-        f"peak memory {peak / 1e9:.2f} GB; {kept}"
+        f"peak memory {peak / 1e9:.2f} GB{' of a process' if len(peaks) > 1 else ''}; {kept}"
     )
+    task.group.barrier()  # the run is whole for whoever goes on with it
     return run
 
 
-def _write_model(task: Task, start: Start, loaded: LoadedModel) -> None:
+def _write_model(task: Task, progress: Progress, start: Start, loaded: LoadedModel) -> None:
     """An adapter in PEFT's format, or a folder `from_pretrained` loads; the tokenizer beside it."""
     if task.run.model_dir.exists():  # an earlier attempt got this far; the weights are the same
         shutil.rmtree(task.run.model_dir)
     with atomic_directory(task.run.model_dir) as staging:
         masters = task.trainee.weights.state()
-        if task.trainee.peft_network is not None:
+        if task.saver:
+            write_result(task.run, progress, task.trainee, start, staging)
+        elif task.trainee.peft_network is not None:
             save_adapter(task.trainee.peft_network, masters, staging)
         else:
             save_whole(load_start(start, task.config).network, masters, staging, task.trainee.new_token_ids)

@@ -34,7 +34,7 @@ def hub() -> Iterator[tuple[type[Hub], str]]:
 def tunesmith(*arguments: str, endpoint: str, home: Path) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_TOKEN": "hf_test", "no_proxy": "127.0.0.1"}
-    command = [sys.executable, "-m", "tunesmith.cli", *arguments]
+    command = [sys.executable, "-m", "tunesmith", *arguments]
     return subprocess.run(command, env={**kept, **settings}, capture_output=True, text=True, check=False)
 
 

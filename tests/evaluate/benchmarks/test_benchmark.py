@@ -11,6 +11,7 @@ import pytest
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from tests.ranks import run_ranks
 from tests.tiny_models import build_tiny_llama
 from tunesmith.config import BenchmarkConfig
 from tunesmith.evaluate.benchmarks import answers
@@ -73,6 +74,21 @@ def test_scores_are_the_harness_own(eval_data: Path, tiny_llama: Path, tmp_path:
 def _stock_folders() -> list[str]:
     root = Path(str(lm_eval.__file__)).parent / "tasks"
     return [str(root / name) for name in ("arc", "hellaswag", "truthfulqa")]
+
+
+def _together(models: list[Path], settings: BenchmarkConfig, out: Path) -> dict[str, Any]:
+    return dict(run(models, settings, out).to_json())
+
+
+@pytest.mark.slow
+def test_two_processes_score_as_one(eval_data: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    settings = config(eval_data)
+    expected = _together([tiny_llama], settings, tmp_path / "alone")
+    first, second = run_ranks(2, _together, [tiny_llama], settings, tmp_path / "together")
+    assert first["benchmarks"] == second["benchmarks"] == expected["benchmarks"]
+    for task in ("arc_easy", "hellaswag", "truthfulqa_mc2"):
+        for one, other in zip(records(tmp_path / "together", task), records(tmp_path / "alone", task), strict=True):
+            assert [nats for nats, _ in one["answers"]] == pytest.approx([nats for nats, _ in other["answers"]], abs=1e-4)
 
 
 def test_the_sample_is_what_is_asked(eval_data: Path, tiny_llama: Path, tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def test_a_local_judge_that_cannot_judge_says_nothing(tmp_path: Path, tiny_llama
 def test_killed_again_and_again_nothing_is_asked_twice(tmp_path: Path) -> None:
     run = make_run(tmp_path, base=["bad"] * 20, tuned=["good"] * 20)
     with serving(Endpoint(by_quality(is_good), delay_seconds=0.05)) as endpoint:
-        command = [sys.executable, "-m", "tunesmith.cli", "judge", str(run.path), "--judge", endpoint.url]
+        command = [sys.executable, "-m", "tunesmith", "judge", str(run.path), "--judge", endpoint.url]
         command += ["--judge-model", "m", "--concurrency", "2"]
         for wanted in (3, 9, 21):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from tunesmith.data.parsing.remote import File
 from tunesmith.data.parsing.streams import DAMAGE, PIECE_BYTES, damaged, open_bytes, pieces, require_plausible_growth, require_regular
 from tunesmith.data.parsing.text import printable
 from tunesmith.errors import DataError
@@ -63,7 +64,7 @@ def _remove(folder: Path, maker: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_archive(path: Path) -> bool:
+def is_archive(path: File) -> bool:
     """By its name."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from tunesmith.data.parsing.archives import TemporaryFolder
 from tunesmith.data.parsing.delimited import read_delimited
+from tunesmith.data.parsing.fetching import fetched
 from tunesmith.data.parsing.json_text import read_json_document, read_json_lines
+from tunesmith.data.parsing.remote import File, RemoteFile
 from tunesmith.data.parsing.streams import UNPACKERS, pieces
 from tunesmith.data.parsing.text import decoded
-from tunesmith.errors import DataError, first_line
+from tunesmith.errors import DataError, TunesmithError, first_line
 from tunesmith.types import Row
 
 LARGEST_TEXT = 256 * 2**20
@@ -33,7 +36,7 @@ class Format:
 
     kind: str
     """For people: `JSON Lines`."""
-    rows: Callable[[Path, str, str], Iterator[Row]]
+    rows: Callable[[File, str, str], Iterator[Row]]
     """(path, label, encoding) -> rows."""
     is_text: bool = True
 
@@ -43,27 +46,27 @@ def numbered(records: Iterable[Mapping[str, Any]], label: str) -> Iterator[Row]:
     return (Row(values=record, source=f"{label}#{number}") for number, record in enumerate(records, start=1))
 
 
-def _texts(path: Path, label: str, encoding: str) -> Iterator[str]:
+def _texts(path: File, label: str, encoding: str) -> Iterator[str]:
     return decoded(pieces(path, label), label, encoding)
 
 
-def _json_lines(path: Path, label: str, encoding: str) -> Iterator[Row]:
+def _json_lines(path: File, label: str, encoding: str) -> Iterator[Row]:
     return read_json_lines(_texts(path, label, encoding), label)
 
 
-def _json_document(path: Path, label: str, encoding: str) -> Iterator[Row]:
+def _json_document(path: File, label: str, encoding: str) -> Iterator[Row]:
     return numbered(read_json_document(_texts(path, label, encoding), label), label)
 
 
-def _comma_separated(path: Path, label: str, encoding: str) -> Iterator[Row]:
+def _comma_separated(path: File, label: str, encoding: str) -> Iterator[Row]:
     return read_delimited(_texts(path, label, encoding), label, ",")
 
 
-def _tab_separated(path: Path, label: str, encoding: str) -> Iterator[Row]:
+def _tab_separated(path: File, label: str, encoding: str) -> Iterator[Row]:
     return read_delimited(_texts(path, label, encoding), label, "\t")
 
 
-def _plain_text(path: Path, label: str, encoding: str) -> Iterator[Row]:
+def _plain_text(path: File, label: str, encoding: str) -> Iterator[Row]:
     """The whole file is one document."""
     parts, size = [], 0
     for text in _texts(path, label, encoding):
@@ -75,21 +78,35 @@ def _plain_text(path: Path, label: str, encoding: str) -> Iterator[Row]:
     yield Row(values={"text": "".join(parts)}, source=f"{label}:1")
 
 
-def _parquet(path: Path, label: str, encoding: str) -> Iterator[Row]:
+def _parquet(path: File, label: str, encoding: str) -> Iterator[Row]:
     del encoding
     import pyarrow
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with _seekable(path) as opened, parquet.ParquetFile(opened) as file:
             names = _class_names(_single_columns(file.schema_arrow.names, label), file.schema_arrow.metadata)
             batches = file.iter_batches(batch_size=BATCH_ROWS)
             yield from numbered((with_names(record, names) for batch in batches for record in batch.to_pylist()), label)
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:  # ValueError: text that is not UTF-8, impossible dates
-        if isinstance(error, DataError):
+        if isinstance(error, TunesmithError):
             raise
         found = f"not readable as Parquet ({first_line(error)})"
         raise DataError(label, found, expected="a Parquet file", remedy="write it again") from None
+
+
+@contextmanager
+def _seekable(path: File) -> Iterator[Any]:
+    """What pyarrow opens: a path as it is; of a remote file its stream, or a copy where the store gives whole files only."""
+    if not isinstance(path, RemoteFile):
+        yield path
+        return
+    with path.open() as stream:
+        if stream.seekable():
+            yield stream
+            return
+    with TemporaryFolder() as temporary:
+        yield fetched(path, temporary.path)
 
 
 def _single_columns(names: Sequence[str], label: str) -> Sequence[str]:
@@ -128,7 +145,7 @@ FORMATS: Mapping[str, Format] = {
 """By suffix, in lower case."""
 
 
-def format_of(path: Path) -> Format | None:
+def format_of(path: File) -> Format | None:
     """By the suffix, or by the one before that of compression; None when it is none of ours."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     if suffixes and suffixes[-1] in UNPACKERS:

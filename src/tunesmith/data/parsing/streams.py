@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from tunesmith.errors import DataError, first_line
+from tunesmith.data.parsing.remote import File, RemoteFile
+from tunesmith.errors import DataError, TunesmithError, first_line
 from tunesmith.files import file_sha256
 
 PIECE_BYTES = 2**20
@@ -40,15 +41,19 @@ class Readable(Protocol):
     def close(self) -> Any: ...
 
 
-def _zstandard(path: Path) -> Readable:
+def _gzip(stream: BinaryIO) -> Readable:
+    return gzip.GzipFile(fileobj=stream, mode="rb")
+
+
+def _zstandard(stream: BinaryIO) -> Readable:
     import pyarrow
 
-    stream: Readable = pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
-    return stream
+    unpacked: Readable = pyarrow.CompressedInputStream(pyarrow.PythonFile(stream, mode="r"), "zstd")
+    return unpacked
 
 
-UNPACKERS: Mapping[str, Callable[[Path], Readable]] = {
-    ".gz": gzip.GzipFile,
+UNPACKERS: Mapping[str, Callable[[BinaryIO], Readable]] = {
+    ".gz": _gzip,
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
     ".zst": _zstandard,
@@ -59,10 +64,11 @@ UNPACKERS: Mapping[str, Callable[[Path], Readable]] = {
 class GuardedStream(io.RawIOBase):
     """A stream whose damage is one of our errors and whose growth is limited. Reads like a file opened in binary mode."""
 
-    def __init__(self, inner: Readable, place: str, num_packed: int | None) -> None:
-        """`num_packed`: bytes of the packed file; None where nothing is packed."""
+    def __init__(self, inner: Readable, place: str, num_packed: Callable[[], int] | None, beneath: Readable | None = None) -> None:
+        """`num_packed` tells the bytes of the packed file, as far as they are known; None where nothing is packed.
+        `beneath`: what `inner` reads from, closed with it."""
         super().__init__()
-        self._inner, self._place, self._num_packed, self._num_read = inner, place, num_packed, 0
+        self._inner, self._beneath, self._place, self._num_packed, self._num_read = inner, beneath, place, num_packed, 0
 
     def readable(self) -> bool:
         return True
@@ -70,16 +76,20 @@ class GuardedStream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         try:
             data = self._inner.read(len(buffer))
+        except TunesmithError:  # of the store that it comes from
+            raise
         except DAMAGE as error:
             raise damaged(self._place, error) from None
         self._num_read += len(data)
         if self._num_packed is not None:
-            require_plausible_growth(self._num_read, self._num_packed, self._place)
+            require_plausible_growth(self._num_read, self._num_packed(), self._place)
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
         self._inner.close()
+        if self._beneath is not None:
+            self._beneath.close()
         super().close()
 
 
@@ -106,19 +116,34 @@ def require_plausible_growth(num_unpacked: int, num_packed: int, place: str) -> 
         )
 
 
-def open_bytes(path: Path, place: str, *, unpack_as: str | None = None) -> BinaryIO:
+def open_bytes(path: File, place: str, *, unpack_as: str | None = None, ahead: int | None = None) -> BinaryIO:
     """The bytes of a file, unpacked where its suffix (or `unpack_as`) says that it is compressed. To be closed by the caller.
+
+    `ahead`: bytes of a remote file to fetch at a time; None: as suits where it lies.
 
     Raises:
         DataError: not a regular file or not readable; and, while reading, damaged or growing beyond the limit.
+        AssetError: a remote file cannot be had; and so while reading.
     """
-    require_regular(path, place)
     unpack = UNPACKERS.get(unpack_as or path.suffix.lower())
+    if isinstance(path, RemoteFile):
+        stream, size = path.open(ahead), path.size
+    else:
+        size = require_regular(path, place).st_size
+        stream = _opened(path, place, is_packed=unpack is not None)
+    if unpack is None:
+        return GuardedStream(stream, place, None)  # type: ignore[return-value]
     try:
-        if unpack is None:
-            return GuardedStream(path.open("rb", buffering=0), place, None)  # type: ignore[return-value]
-        return GuardedStream(unpack(path), place, path.stat().st_size)  # type: ignore[return-value]
+        return GuardedStream(unpack(stream), place, stream.tell if size is None else lambda: size, beneath=stream)  # type: ignore[return-value]
     except DAMAGE as error:
+        stream.close()
+        raise damaged(place, error) from None
+
+
+def _opened(path: Path, place: str, *, is_packed: bool) -> BinaryIO:
+    try:
+        return path.open("rb") if is_packed else path.open("rb", buffering=0)
+    except OSError as error:
         raise damaged(place, error) from None
 
 
@@ -139,7 +164,7 @@ def require_regular(path: Path, place: str) -> os.stat_result:
     return status
 
 
-def pieces(path: Path, place: str) -> Iterator[bytes]:
+def pieces(path: File, place: str) -> Iterator[bytes]:
     """The unpacked bytes of a file, a mebibyte at a time.
 
     Raises:
@@ -150,9 +175,9 @@ def pieces(path: Path, place: str) -> Iterator[bytes]:
             yield piece
 
 
-def head(path: Path, place: str, num_bytes: int = 2**16) -> bytes:
+def head(path: File, place: str, num_bytes: int = 2**16) -> bytes:
     """The beginning of a file's unpacked bytes."""
-    with io.BufferedReader(open_bytes(path, place)) as stream:  # type: ignore[type-var]
+    with io.BufferedReader(open_bytes(path, place, ahead=num_bytes)) as stream:  # type: ignore[type-var]
         return stream.read(num_bytes)
 
 

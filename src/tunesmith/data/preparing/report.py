@@ -12,6 +12,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from tunesmith.types import ExampleKind
 
 MOST_LISTED = MOST_SHOWN
 """Places that a list in the report names; removed.jsonl has all."""
+MOST_FILES_NAMED = 8
+"""Of those that were read alike; more are named by the first and the last."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,20 +175,33 @@ def summary_lines(outcome: Outcome, config: PrepareConfig) -> list[str]:
 
 def reading_lines(sources: Sequence[ReadSource], config: PrepareConfig) -> list[str]:
     """How many rows there were, and what they were taken for."""
-    lines = [f"read {counted(one.num_rows, 'row')} from {one.label}: {one.layout}" for one in sources]
+    lines = [
+        f"read {counted(sum(one.num_rows for one in alike), 'row')} from {_named(alike)}: {alike[0].layout}" for alike in _alike(sources)
+    ]
     num_used = sum(one.num_used for one in sources)
     if num_used < sum(one.num_rows for one in sources):
         lines.append(f"used a sample of {num_used:,} of them (limit {config.limit:,}, seed {config.seed})")
     return lines
 
 
+def _alike(sources: Sequence[ReadSource]) -> list[Sequence[ReadSource]]:
+    """Many files in a row that were read alike, such as the shards of a folder, together; others each alone."""
+    groups = [list(group) for _, group in groupby(sources, key=lambda one: (one.kind, str(one.layout), one.unused))]
+    return [part for group in groups for part in ([group] if len(group) > MOST_FILES_NAMED else [[one] for one in group])]
+
+
+def _named(alike: Sequence[ReadSource]) -> str:
+    return alike[0].label if len(alike) == 1 else f"{len(alike):,} files ({alike[0].label} to {alike[-1].label})"
+
+
 def source_notes(sources: Sequence[ReadSource]) -> list[str]:
     """What was chosen or left out while reading, and columns that play no part."""
     found = [f"{one.label}: {one.note}" for one in sources if one.note]
-    for one in sources:
+    for alike in _alike(sources):
+        one = alike[0]
         if one.unused:
             instead = f" (the right answer is {one.layout.completion or one.layout.content})" if one.layout.rejected else ""
-            found.append(f"{one.label}: not used: {', '.join(one.unused)}{instead}")
+            found.append(f"{_named(alike)}: not used: {', '.join(one.unused)}{instead}")
     return found
 
 

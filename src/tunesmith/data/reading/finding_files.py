@@ -1,4 +1,4 @@
-"""What a user writes -> the files it means: one file, all of a folder, those a pattern matches, the members of an archive.
+"""What a user writes -> the files it means: one file, all of a folder, those a pattern matches, the members of an archive; here or remote.
 
     >>> [found.label for found in find_files("chats/**/*.jsonl", Choice(), None)]
     ['monday.jsonl', 'tuesday.jsonl']
@@ -21,16 +21,16 @@ from pathlib import Path
 
 from tunesmith.data.importers import IMPORTERS, Importer, find_importer
 from tunesmith.data.parsing.archives import TemporaryFolder, extract, is_archive, is_clutter, unpack
+from tunesmith.data.parsing.fetching import fetched
 from tunesmith.data.parsing.formats import FORMATS, format_of
+from tunesmith.data.parsing.remote import RemoteFile
 from tunesmith.data.parsing.streams import UNPACKERS, damaged, require_regular
 from tunesmith.data.parsing.text import printable
-from tunesmith.data.reading.hub import Choice, DataSet, is_saved, read_data_set, refuse_prepared
+from tunesmith.data.reading.hub import Choice, DataSet, is_saved, read_data_set, read_hub, refuse_prepared
+from tunesmith.data.reading.remote_files import Listing, hub_root, is_url, list_remote, local_path
+from tunesmith.data.reading.splits import SPLIT_NAME, of_split
 from tunesmith.errors import ConfigError, DataError
 
-SPLIT_NAME = re.compile(
-    r"(?:^|[-_. /\d])(?:train|training|test|testing|eval|evaluation|dev|development|val|valid|validation)(?=$|[-_. /\d])"
-)
-"""How the datasets library tells from a path which split a file belongs to."""
 HUB_CARD = re.compile(r"\A---\s*\n(?:.*\n)*?(?:configs|dataset_info)\s*:", re.MULTILINE)
 """A README.md whose header names data files or configurations."""
 ABOUT_THE_DATA = frozenset({"readme", "license", "licence", "copying", "changelog", "contributing", "notice", "citation"})
@@ -48,7 +48,11 @@ class Found:
     shown: str
     """As the user wrote it, with the path inside a folder or archive."""
     path: Path | None = None
-    """Where it lies; None for a data set."""
+    """Where it lies; None for a data set, and of what is read from elsewhere."""
+    remote: RemoteFile | None = None
+    """Where it lies, if elsewhere."""
+    is_of_split: bool = False
+    """A split has been chosen, and this is a part of it."""
     importer: Importer | None = None
     """Who reads it, where that is known already; None leaves it to the file."""
     data_set: DataSet | None = None
@@ -70,6 +74,12 @@ def find_files(source: str, choice: Choice, kind: str | None) -> list[Found]:
             "--kind", f"there is no kind {kind!r}", expected=f"one of {', '.join(IMPORTERS)}", remedy="correct or leave it out"
         )
     importer = None if kind is None else IMPORTERS[kind]
+    if (root := hub_root(source)) is not None:  # whatever folder here has the same name
+        name, _, config = root.partition(":")
+        return _of_data_set(read_hub(name, config or None, choice), root)
+    source = local_path(source)
+    if is_url(source):
+        return _of_listing(list_remote(source), source, choice, importer)
     path, mode = Path(source), _mode(Path(source))
     if stat.S_ISREG(mode):
         return _of_file(path, printable(path.name), source, choice, importer)
@@ -85,7 +95,46 @@ def find_files(source: str, choice: Choice, kind: str | None) -> list[Found]:
     data_set = read_data_set(source, choice)
     if data_set is None:
         raise _missing(path, source)
-    return [Found(label=data_set.label, shown=source, data_set=data_set)]
+    return _of_data_set(data_set, source)
+
+
+def _of_data_set(data_set: DataSet, shown: str, keep: object = None) -> list[Found]:
+    """As a whole; one of several shards that are read as they lie, shard by shard."""
+    if not data_set.shards:
+        return [Found(label=data_set.label, shown=shown, data_set=data_set, keep=keep)]
+    found = [
+        Found(label=printable(f"{label}/{name}"), shown=str(path), path=path, keep=keep, is_of_split=True)
+        for label, name, path in data_set.shards
+    ]
+    return [replace(found[0], note=data_set.note), *found[1:]]
+
+
+def _of_listing(listing: Listing, source: str, choice: Choice, importer: Importer | None) -> list[Found]:
+    """What a URL means. Tables are read as they come; anything else is fetched to a temporary folder first."""
+    place = printable(source)
+    if not listing.is_folder:
+        if not listing.files:
+            raise _no_match(place)
+        return [one for name, file in listing.files for one in _of_remote(file, printable(name), choice, importer)]
+    tables = [(name, file) for name, file in listing.files if file.size and format_of(file) is not None]
+    tables = [one for one in tables if one[1].stem.lower() not in ABOUT_THE_DATA] or tables
+    if not tables:
+        expected = f"files of the kinds {', '.join(FORMATS)}, perhaps compressed"
+        raise DataError(place, "no file of rows is in it", expected=expected, remedy="name other files one by one, or by a pattern")
+    chosen, note = of_split(tables, choice.split, listing.label)
+    said = [note, f"left out {len(listing.files) - len(tables):,} files that hold no rows" if len(listing.files) > len(tables) else ""]
+    found = [one for name, file in chosen for one in _of_remote(file, printable(f"{listing.label}/{name}"), Choice(), importer)]
+    found = [replace(one, is_of_split=choice.split is not None) for one in found]
+    return [replace(found[0], note="; ".join(filter(None, said))), *found[1:]]
+
+
+def _of_remote(file: RemoteFile, label: str, choice: Choice, importer: Importer | None) -> list[Found]:
+    if importer is None and format_of(file) is not None:
+        return [Found(label=label, shown=file.url, remote=file)]
+    with TemporaryFolder() as temporary:
+        local = fetched(file, temporary.path)
+        found = _of_file(local, label, file.url, choice, importer)
+        return [replace(one, keep=(one.keep, temporary)) for one in found]
 
 
 def _mode(path: Path) -> int:
@@ -133,7 +182,7 @@ def _in_folder(folder: _Folder, choice: Choice, importer: Importer | None) -> li
     if importer is None and (choice.split is not None or is_saved(folder.path) or is_hub_layout(folder.path, files)):
         data_set = read_data_set(str(folder.path), choice)
         assert data_set is not None  # it is a folder
-        return [Found(label=data_set.label, shown=folder.shown, data_set=data_set, keep=folder.keep)]
+        return _of_data_set(data_set, folder.shown, folder.keep)
     whole = whole or (None if importer else find_importer(folder.path, b""))
     if whole is not None:
         return [Found(label=folder.label, shown=folder.shown, path=folder.path, importer=whole, keep=folder.keep)]
@@ -221,7 +270,7 @@ def _why_not(path: Path, importer: Importer | None, open_archives: bool) -> str:
 def _missing(path: Path, source: str) -> DataError:
     place = printable(source)
     if "*" in source or "?" in source:  # brackets alone may well be part of a name
-        return DataError(place, "no file matches this pattern", expected="at least one", remedy="correct it (`**` stands for any folders)")
+        return _no_match(place)
     if path.is_symlink():
         return DataError(place, "it is a link that leads nowhere", expected="a file or a folder", remedy="correct the link")
     folder = path.parent
@@ -234,3 +283,8 @@ def _missing(path: Path, source: str) -> DataError:
     else:
         remedy = f"correct the path; there is no folder {printable(str(folder))} either"
     return DataError(place, "there is no such file", expected="a file, a folder or a hub id", remedy=remedy)
+
+
+def _no_match(place: str) -> DataError:
+    remedy = "correct it (`**` stands for any folders)"
+    return DataError(place, "no file matches this pattern", expected="at least one", remedy=remedy)

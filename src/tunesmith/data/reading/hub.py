@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.parsing.archives import TemporaryFolder
-from tunesmith.data.parsing.formats import BATCH_ROWS, with_names
+from tunesmith.data.parsing.formats import BATCH_ROWS, format_of, with_names
+from tunesmith.data.reading.cards import require_inside, require_saved_inside
+from tunesmith.data.reading.splits import choose_split, no_split
 from tunesmith.errors import AssetError, DataError, TunesmithError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -28,6 +30,7 @@ FILE_SUFFIXES = (
     *(".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"),
 )
 """`data/faq.jsonl` has the form of a hub id, yet who writes it means a file."""
+SHARD_KINDS = ("JSON Lines", "Parquet")
 SHUFFLE_BUFFER = 10_000
 """Records a sample of a stream is drawn from at a time; the parts of the data set are shuffled whole besides."""
 
@@ -42,6 +45,9 @@ class DataSet:
     """Reads them anew each time, in batches."""
     note: str
     """What was chosen for the user; empty when there was no choice."""
+    shards: tuple[tuple[str, str, Path], ...] = ()
+    """Of a folder whose split is several files of rows: its name, each file's path inside, the file. They are better read as they
+    lie: without a copy on the disk, and with places that say which file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,10 +112,11 @@ def _read_saved(folder: Path, choice: Choice) -> DataSet:
 
     label, expected = folder.resolve().name, "a folder written by save_to_disk"
     with _failures_of(label, expected):
+        require_saved_inside(folder, label)
         loaded = datasets.load_from_disk(str(folder))
         if not isinstance(loaded, datasets.DatasetDict):
             if choice.split is not None:
-                raise _no_split(label, choice.split, [])
+                raise no_split(label, choice.split, [])
             return DataSet(label=label, records=_stored(loaded, label, expected), note="")
         chosen, note = choose_split(list(loaded), choice.split, label)
         return DataSet(label=f"{label}/{chosen}", records=_stored(loaded[chosen], label, expected), note=note)
@@ -119,9 +126,27 @@ def _read_folder(folder: Path, config: str | None, choice: Choice) -> DataSet:
     refuse_prepared(folder)
     label, expected = folder.resolve().name, "data files named by split, or a README.md that names them"
     with TemporaryFolder() as cache, _failures_of(label, expected), _quiet():
+        require_inside(folder, label)
         found = _find(str(folder), label, config, choice)
+        if len(shards := _shards(found, folder)) > 1:
+            of_folder = tuple((label, file, folder / file) for file in shards)
+            return DataSet(label=found.label, records=lambda: iter(()), note=found.note, shards=of_folder)
         loaded = found.load(cache_dir=str(cache.path), **_text_options(folder))
     return DataSet(label=found.label, records=_stored(loaded, label, expected, keep=cache), note=found.note)
+
+
+def _shards(found: _Found, folder: Path) -> list[str]:
+    """The split's files by their paths inside, in order, if our own reader makes the same rows of each; else none."""
+    import datasets
+
+    folder = folder.resolve()  # as the datasets library has it in the paths of files
+    builder = datasets.load_dataset_builder(found.name, found.config)
+    files = sorted(Path(str(file)) for file in (builder.config.data_files or {}).get(found.split, ()))
+    is_plain = all(file.is_relative_to(folder) and (one := format_of(file)) and one.kind in SHARD_KINDS for file in files)
+    features = (builder.info.features or {}).values()
+    if not is_plain or any(isinstance(feature, datasets.ClassLabel) for feature in features):
+        return []
+    return [file.relative_to(folder).as_posix() for file in files]
 
 
 def _text_options(folder: Path) -> dict[str, str]:
@@ -208,27 +233,6 @@ def _choose_config(configs: Sequence[str], wanted: str | None, name: str) -> str
         return str(wanted)
     found = f"there is no configuration {wanted!r}" if wanted else "it has several configurations"
     raise DataError(name, found, expected=f"one of {', '.join(configs)}", remedy=f"name one, as in `{name}:{configs[0]}`")
-
-
-def choose_split(splits: Sequence[str], wanted: str | None, label: str) -> tuple[str, str]:
-    """The split to read, and a note where it was chosen for the user.
-
-    Raises:
-        DataError: the wanted split is not there, or there are several without a `train`.
-    """
-    if wanted is not None and wanted not in splits:
-        raise _no_split(label, wanted, splits)
-    if wanted is not None or len(splits) == 1:
-        return wanted or splits[0], ""
-    if "train" in splits:
-        return "train", f"took the split train of {', '.join(splits)}"
-    found = f"it has the splits {', '.join(splits)} and none is called train"
-    raise DataError(label, found, expected="a chosen split", remedy="choose one with `--split NAME`")
-
-
-def _no_split(label: str, wanted: str, splits: Sequence[str]) -> DataError:
-    expected = f"one of {', '.join(splits)}" if splits else "no choice of split, for it has none"
-    return DataError(label, f"there is no split {wanted!r}", expected=expected, remedy="correct `--split`")
 
 
 @contextmanager

@@ -16,12 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunesmith.data.importers import HEAD_BYTES, Importer, Tally, find_importer
+from tunesmith.data.parsing.archives import TemporaryFolder
 from tunesmith.data.parsing.delimited import separator
+from tunesmith.data.parsing.fetching import fetched
 from tunesmith.data.parsing.formats import FORMATS, Format, format_of, numbered
+from tunesmith.data.parsing.remote import File, RemoteFile
 from tunesmith.data.parsing.streams import checksum, head, require_regular
 from tunesmith.data.parsing.text import marked_encoding, printable
 from tunesmith.data.reading.finding_files import Found, find_files
 from tunesmith.data.reading.hub import Choice, DataSet
+from tunesmith.data.reading.remote_files import refreshed
 from tunesmith.errors import DataError
 from tunesmith.types import Row
 
@@ -49,7 +53,7 @@ class Source:
     note: str = ""
     """What was chosen on the user's behalf; empty when nothing was."""
     sha256: str | None = None
-    """Of the file as it lies on the disk; None for a folder or a data set of several files."""
+    """Of the file as it lies on the disk; None for a folder, a data set of several files, or what is read from elsewhere."""
     num_bytes: int | None = None
     kind: str = ""
     """For people: `JSON Lines`, `Slack export`, …"""
@@ -67,7 +71,7 @@ def open_sources(
     limit: int | None = None,
     seed: int = 0,
 ) -> list[Source]:
-    """Find what `paths` name. Only a hub id touches the network, only an archive a temporary folder.
+    """Find what `paths` name. Only a hub id or a URL touches the network, only an archive or a remote document a temporary folder.
 
     `split` chooses among the splits of a data set; None takes the only one, or `train`. `kind` forces an importer by its name;
     None recognises one. `assistant` tells importers whose messages are the answers. With `limit`, a data set of the hub is
@@ -121,7 +125,8 @@ def _named_apart(found: Sequence[Found]) -> Iterator[Found]:
             raise DataError(printable(one.shown), "it is given twice", expected="each source once", remedy="leave one out")
     labels = Counter(one.label for one in found)
     for one in found:
-        yield one if labels[one.label] == 1 else replace(one, label=printable(Path(one.shown).as_posix()))
+        whole = one.shown if one.remote is not None else Path(one.shown).as_posix()
+        yield one if labels[one.label] == 1 else replace(one, label=printable(whole))
 
 
 def _of_data_set(data_set: DataSet, found: Found) -> Source:
@@ -140,23 +145,46 @@ def _of_data_set(data_set: DataSet, found: Found) -> Source:
 
 
 def _open(found: Found, how: _How) -> Source:
+    if found.remote is not None:
+        return _open_remote(found, found.remote, how)
     assert found.path is not None
-    if how.split is not None:
-        what = f"a file has no split {how.split!r}"
-        raise DataError(found.label, what, expected="a data set of several splits", remedy="leave out `--split`")
+    if how.split is not None and not found.is_of_split:
+        raise _no_splits(found.label, how.split)
     if found.path.is_dir():
         assert found.importer is not None
         return _imported(found, found.importer, how)
-    begin = head(found.path, found.label, HEAD_BYTES)
+    begin = _beginning(found.path, found.label)
     size = require_regular(found.path, found.label).st_size
-    if not begin.removeprefix(b"\xef\xbb\xbf").strip() and len(begin) < HEAD_BYTES:
-        raise DataError(found.label, "the file is empty", expected="rows", remedy="check that it was saved, or leave it out")
     importer = found.importer or find_importer(found.path, begin)
     if importer is not None:
         source = _imported(found, importer, how)
     else:
         source = _tabular(found, _format(found.path, found.label, begin), begin, how.encoding)
     return replace(source, sha256=checksum(found.path, found.label), num_bytes=size)
+
+
+def _open_remote(found: Found, remote: RemoteFile, how: _How) -> Source:
+    """Rows come as they are fetched; an export that an importer knows is fetched whole first."""
+    if how.split is not None and not found.is_of_split:
+        raise _no_splits(found.label, how.split)
+    file_format = format_of(remote)
+    is_text = file_format is None or file_format.is_text
+    begin = _beginning(remote, found.label) if is_text else b""  # of very many files each look costs a while
+    if find_importer(Path(remote.name), begin) is None:
+        return replace(_tabular(found, _format(remote, found.label, begin), begin, how.encoding), num_bytes=remote.size)
+    with TemporaryFolder() as temporary:
+        return _open(replace(found, remote=None, path=fetched(remote, temporary.path), keep=temporary), how)
+
+
+def _no_splits(label: str, split: str) -> DataError:
+    return DataError(label, f"a file has no split {split!r}", expected="a data set of several splits", remedy="leave out `--split`")
+
+
+def _beginning(file: File, label: str) -> bytes:
+    begin = head(file, label, HEAD_BYTES)
+    if not begin.removeprefix(b"\xef\xbb\xbf").strip() and len(begin) < HEAD_BYTES:
+        raise DataError(label, "the file is empty", expected="rows", remedy="check that it was saved, or leave it out")
+    return begin
 
 
 def _imported(found: Found, importer: Importer, how: _How) -> Source:
@@ -175,7 +203,7 @@ def _imported(found: Found, importer: Importer, how: _How) -> Source:
 
 
 def _tabular(found: Found, file_format: Format, begin: bytes, encoding: str) -> Source:
-    path, label = found.path, found.label
+    path, label = found.remote or found.path, found.label
     assert path is not None
     before = _stamp(path, label)
 
@@ -199,12 +227,14 @@ def _said(file_format: Format, begin: bytes, encoding: str) -> Iterator[str]:
             yield f"its values are separated by {'semicolons' if mark == ';' else 'tabs'}"
 
 
-def _stamp(path: Path, label: str) -> tuple[int, int]:
+def _stamp(path: File, label: str) -> object:
+    if isinstance(path, RemoteFile):
+        return refreshed(path).version
     status = require_regular(path, label)
     return status.st_size, status.st_mtime_ns
 
 
-def _format(path: Path, label: str, begin: bytes) -> Format:
+def _format(path: File, label: str, begin: bytes) -> Format:
     """By the suffix, unless the first bytes say that the name is wrong."""
     file_format = format_of(path)
     if file_format is None:

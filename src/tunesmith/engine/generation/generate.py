@@ -14,6 +14,8 @@ from dataclasses import replace
 from transformers import PreTrainedModel
 
 from tunesmith.config import GenerateConfig
+from tunesmith.distributed.group import current_group
+from tunesmith.engine.dealing import deal
 from tunesmith.engine.generation.adapter_switch import AS_IT_IS
 from tunesmith.engine.generation.decoder import Decoder
 from tunesmith.engine.generation.sequences import NewToken, Request
@@ -30,7 +32,7 @@ def generate(
     parse: Callable[[Sequence[int]], str],
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Completion]:
-    """Complete every prompt; the completions come in the prompts' order, without the prompts.
+    """Complete every prompt; the completions come in the prompts' order, without the prompts. Ranks of a group share the work.
 
     Args:
         network: in evaluation mode; the adapter that acts in it, if one does, takes part.
@@ -44,17 +46,20 @@ def generate(
     Raises:
         DataError: a prompt is empty or longer than the context.
     """
-    news: list[list[NewToken]] = [[] for _ in prompts]
+    group = current_group()
+    own = deal([len(prompt) for prompt in prompts], num_hands=group.size)[group.rank]  # longest first
+    news: dict[int, list[NewToken]] = {i: [] for i in own}
     num_done = 0
-    longest_first = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
-    keyed = {i: prompts[i] for i in longest_first}
+    keyed = {i: prompts[i] for i in own}
     for new in decode(network, keyed, config, stop_ids=stop_ids, context_length=context_length, parse=parse):
         news[new.prompt].append(new)
         if new.finish_reason is not None:
             num_done += 1
             if on_progress:
-                on_progress(num_done)
-    return [_completion(tokens, config, parse) for tokens in news]
+                on_progress(min(len(prompts), num_done * group.size))
+    completions = {i: _completion(tokens, config, parse) for i, tokens in news.items()}
+    everyones = {i: completion for part in group.gather(completions) for i, completion in part.items()}
+    return [everyones[i] for i in range(len(prompts))]
 
 
 def decode(

@@ -16,11 +16,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tunesmith.config import BenchmarkConfig
 from tunesmith.data.reading.benchmarks import question_of
+from tunesmith.distributed.group import current_group
 from tunesmith.errors import DataError
 from tunesmith.evaluate.benchmarks.harness import LM, TunesmithLM, evaluate
 from tunesmith.evaluate.benchmarks.records import DocumentRecord, TaskResult, write_task
@@ -41,7 +43,8 @@ class KeptAnswers(LM):  # type: ignore[misc]
         self.num_computed = 0
         """Requests that were not in the file."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._kept = _read_kept(file)
+        self._group = current_group()
+        self._kept = self._group.from_first(lambda: _read_kept(file))
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         del disable_tqdm
@@ -70,7 +73,7 @@ class KeptAnswers(LM):  # type: ignore[misc]
             if key not in self._kept:
                 self._kept[key] = getattr(self._model, kind)(chunk, disable_tqdm=True)
                 self.num_computed += len(chunk)
-                self._keep(key)
+                self._group.from_first(partial(self._keep, key))
             answers += self._kept[key]
             self._on_progress(len(answers), len(requests))
         return answers
@@ -124,7 +127,7 @@ def ask(model: TunesmithLM, loaded: LoadedTask, config: BenchmarkConfig, directo
         records=_records(loaded, found["samples"][loaded.name]),
         num_computed=answering.num_computed,
     )
-    write_task(folder, result, config)
+    current_group().from_first(lambda: write_task(folder, result, config))
     return result
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tunesmith.config import BenchmarkConfig
 from tunesmith.data.storing.prepared import load_data_of
+from tunesmith.distributed.group import Group, joined
 from tunesmith.engine.loading import dtype_name
 from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.benchmarks.answers import ask
@@ -50,6 +51,8 @@ def run_benchmarks(
 ) -> BenchmarkReport:
     """Ask every model every benchmark, and write the report; what an interrupted call has done already is used.
 
+    Ranks of a group share the asking; the first one writes.
+
     Args:
         references: run directories (each brings its base model) and models, as `open_model` takes them.
         out: where answers, records and report go.
@@ -60,13 +63,19 @@ def run_benchmarks(
         AssetError: a model or the wheel is not there.
         RunError: a run has not finished.
     """
-    say, on_progress = say or _ignore, on_progress or _ignore
+    with joined(device) as group:
+        say, on_progress = (say or _ignore, on_progress or _ignore) if group.is_first else (_ignore, _ignore)
+        return _run(references, config, out, Opener(dtype=dtype, device=device, say=say), say, on_progress, group)
+
+
+def _run(
+    references: Sequence[str], config: BenchmarkConfig, out: Path, opener: Opener, say: Say, on_progress: OnProgress, group: Group
+) -> BenchmarkReport:
     benchmarks = find_benchmarks(config.tasks, TaskNames.for_names(config.tasks, say))
     contestants = find_contestants(references, say)
     index, source = TaskNames.for_names([leaf.name for one in benchmarks for leaf in one.leaves], say), find_source(config.data, say)
     loaded = [load_benchmark(benchmark, index, source, config, say) for benchmark in benchmarks]
     outcomes: dict[str, dict[str, Outcome]] = {one.benchmark.name: {} for one in loaded}
-    opener = Opener(dtype=dtype, device=device, say=say)
     for contestant in contestants:
         with opener.opened(contestant) as (opened, model):
             type_name, device_name = dtype_name(opened.loaded.dtype), opened.loaded.device.type
@@ -87,7 +96,7 @@ def run_benchmarks(
         averages=_averages(contestants, outcomes, config),
         comparisons=_compare(contestants, outcomes, config),
     )
-    _write(out, report)
+    group.from_first(lambda: _write(out, report))
     return report
 
 

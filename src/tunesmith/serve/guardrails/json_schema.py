@@ -28,6 +28,8 @@ from tunesmith.types import Message
 NAME = "json_schema"
 DEEPEST_SCHEMA, MOST_VALUES, MOST_STEPS = 32, 5_000, 100_000
 """Levels of a schema, its values, and keywords that are looked at for one answer."""
+MOST_WORDS = 200
+"""Characters of a place, and of what is wrong there."""
 PATTERN_SECONDS = 0.5
 """For all patterns on one answer."""
 CHECK_SECONDS = 2.0
@@ -75,8 +77,7 @@ class Checker:
         try:
             Draft202012Validator.check_schema(schema, format_checker=FormatChecker(formats=()))
         except SchemaError as error:
-            where = "/".join(map(str, error.absolute_path)) or "the whole"
-            found = f"no JSON Schema ({where}: {error.message[:200]})"
+            found = f"no JSON Schema ({_in_words(error)})"
             raise ConfigError(place, found, expected="JSON Schema 2020-12", remedy="correct it") from None
         except Exception as error:  # the library takes more for a schema than it can read
             raise _unusable(place, f"{UNUSABLE} ({type(error).__name__})") from error
@@ -108,8 +109,7 @@ class Checker:
             return f"{UNRESOLVED} {str(reason.ref)[:100]!r}"
         if error is None:
             return None
-        where = "/".join(map(str, error.absolute_path)) or "the whole"
-        return f"{where}: {error.message[:200]}"
+        return _in_words(error)
 
 
 TOO_MUCH = "the schema takes too long to check"
@@ -130,6 +130,12 @@ def _require_answerable(problem: Any, place: str) -> None:
 def _unusable(place: str, found: str) -> ConfigError:
     expected = "a schema without circles and without references to other documents, whose keywords have values of their kinds"
     return ConfigError(place, found, expected=expected, remedy="correct it")
+
+
+def _in_words(error: Any) -> str:
+    """Of a `ValidationError`: place and rule, each cut, as both may repeat names of any length."""
+    where = "/".join(map(str, error.absolute_path)) or "the whole"
+    return f"{where[:MOST_WORDS]}: {error.message[:MOST_WORDS]}"
 
 
 def _no_constant(name: str) -> Any:

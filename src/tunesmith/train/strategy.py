@@ -1,0 +1,89 @@
+"""How the ranks of a group hold a model: each all of it (`ddp`), or each a part (`fsdp`).
+
+What only spread weights need is imported when they are: torch takes seconds to.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from tunesmith.config import TrainConfig
+from tunesmith.distributed.group import Group
+from tunesmith.engine.loading import LoadedModel, choose_device
+from tunesmith.engine.room import room
+from tunesmith.engine.sharded.calling import is_sharded
+from tunesmith.runs import RunDirectory
+from tunesmith.train.checkpoint import Progress
+from tunesmith.train.fit import count_parameters, state_bytes
+from tunesmith.train.optimizer import keeps_halves
+from tunesmith.train.start import Start, Trainee, load_start, make_trainee
+
+if TYPE_CHECKING:
+    from tunesmith.train.sharded_checkpoint import ShardedSaver
+
+
+def is_spread(config: TrainConfig, group: Group) -> bool:
+    """Whether each rank holds a part of the weights; a process alone holds all."""
+    return config.strategy == "fsdp" and not group.is_alone
+
+
+SHARE_FOR_STATE = 0.7
+"""Of the memory of a process: the rest is for activations, and for what is around."""
+
+
+def choose_strategy(directory: Path, config: TrainConfig, dtype: torch.dtype, group: Group) -> Literal["auto", "ddp", "fsdp"]:
+    """As set; else each rank holds all where weights and optimiser leave room for activations everywhere. Alone it stays open."""
+    if group.is_alone or config.strategy != "auto":
+        return config.strategy
+    device = choose_device(config.device)
+    needed = state_bytes(count_parameters(directory), config.method, dtype, in_halves=keeps_halves(config, dtype, device))
+    hosts = group.gather(socket.gethostname())
+    sharing = hosts.count(hosts[group.rank]) if device.type == "cpu" else 1
+    fits = group.gather(needed <= SHARE_FOR_STATE * room(device) / sharing)
+    return "ddp" if all(fits) else "fsdp"
+
+
+def load_for(start: Start, config: TrainConfig, group: Group) -> LoadedModel:
+    """`load_start`, or a network whose numbers are not read yet.
+
+    Raises:
+        ConfigError: the settings ask for what is not done with spread weights.
+    """
+    if not is_spread(config, group):
+        return load_start(start, config)
+    from tunesmith.train.sharded_start import load_hollow_start
+
+    return load_hollow_start(start, config)
+
+
+def trainee_for(start: Start, loaded: LoadedModel, config: TrainConfig, group: Group) -> Trainee:
+    """`make_trainee`, or this rank's part of it.
+
+    Raises:
+        ConfigError, AssetError: see `make_sharded_trainee`.
+    """
+    if not is_spread(config, group):
+        return make_trainee(start, loaded, config)
+    from tunesmith.train.sharded_start import make_sharded_trainee
+
+    return make_sharded_trainee(start, loaded, config, group)
+
+
+def saver_for(trainee: Trainee, group: Group) -> ShardedSaver | None:
+    """What writes checkpoints where no rank could write a whole one."""
+    if not is_sharded(trainee.network):
+        return None
+    from tunesmith.train.sharded_checkpoint import ShardedSaver
+
+    return ShardedSaver(group)
+
+
+def write_result(run: RunDirectory, progress: Progress, trainee: Trainee, start: Start, directory: Path) -> None:
+    """Put the result of spread weights together from what is on disk; on one rank."""
+    from tunesmith.train.spread_result import kept_weights, write_spread
+
+    write_spread(trainee, kept_weights(run, progress), start, directory)

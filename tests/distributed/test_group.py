@@ -1,0 +1,141 @@
+"""What ranks tell each other, between real processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from tests.ranks import run_ranks
+from tunesmith.distributed import group as module
+from tunesmith.distributed.group import ALONE, current_group, joined
+from tunesmith.errors import DataError, GroupError
+
+
+def _talk() -> dict[str, Any]:
+    with joined("cpu") as group:
+        assert current_group() is group
+        with joined("cpu") as again:
+            assert again is group
+        sums = [torch.full((3, 2), float(group.rank + 1)), torch.arange(5.0)]
+        group.add_up(sums)
+        with pytest.raises(DataError, match="the first says so"):
+            group.from_first(_refuse)
+        found = {
+            "gathered": group.gather({"rank": group.rank}),
+            "sums": [one.tolist() for one in sums],
+            "from first": group.from_first(os.getpid),
+            "any": (group.any(group.rank == 1), group.any(False)),
+        }
+        group.barrier()
+    assert current_group() is ALONE
+    return {**found, "pid": os.getpid()}
+
+
+def _refuse() -> None:
+    raise DataError("here", "the first says so", expected="otherwise", remedy="nothing")
+
+
+def test_what_ranks_tell_each_other() -> None:
+    found = run_ranks(3, _talk)
+    for one in found:
+        assert one["gathered"] == [{"rank": 0}, {"rank": 1}, {"rank": 2}]
+        assert one["sums"] == [[[6.0, 6.0]] * 3, [0.0, 3.0, 6.0, 9.0, 12.0]]
+        assert one["from first"] == found[0]["pid"]
+        assert one["any"] == (True, False)
+
+
+def _come_and_go() -> list[list[int]]:
+    found = []
+    for _ in range(3):
+        with joined("cpu") as group:
+            found.append(group.gather(group.rank))
+            time.sleep(0.3 * (group.size - 1 - group.rank))  # the first rank, who keeps the meeting place, leaves last
+    return found
+
+
+def test_a_group_is_joined_again_and_again() -> None:
+    """As by a script that trains, and then evaluates."""
+    assert run_ranks(2, _come_and_go) == [[[0, 1]] * 3] * 2
+
+
+class _Stubborn(Exception):
+    def __reduce__(self) -> Any:
+        raise TypeError("not to be taken apart")
+
+
+def _fail_first() -> str:
+    with joined("cpu") as group:
+        try:
+            group.from_first(_raise_stubborn)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return "nothing"
+
+
+def _raise_stubborn() -> None:
+    raise _Stubborn("no")
+
+
+def test_an_error_that_cannot_be_sent_arrives_in_words() -> None:
+    assert run_ranks(2, _fail_first) == ["_Stubborn: no", "RuntimeError: _Stubborn: no"]
+
+
+def _in_small_buckets() -> list[list[float]]:
+    module.BUCKET_BYTES = 40
+    with joined("cpu") as group:
+        sums = [torch.arange(float(n)) + group.rank for n in (1, 7, 30, 0, 4)]
+        group.add_up(sums)
+        return [one.tolist() for one in sums]
+
+
+def test_sums_in_several_buckets() -> None:
+    expected = [(2 * torch.arange(float(n)) + 1).tolist() for n in (1, 7, 30, 0, 4)]
+    assert run_ranks(2, _in_small_buckets) == [expected, expected]
+
+
+def _leave_early() -> str:
+    try:
+        with joined("cpu") as group:
+            if group.rank == 1:
+                os._exit(7)
+            group.gather("still here")
+    except GroupError as error:
+        return str(error)
+    return "nobody noticed"
+
+
+def test_a_rank_that_went_away_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="rank 1:\nit died"):
+        run_ranks(2, _leave_early)
+
+
+def _notice() -> str | None:
+    try:
+        with joined("cpu") as group:
+            if group.rank == 1:
+                return None
+            group.gather("still here")
+    except GroupError as error:
+        return str(error)
+    return "nobody noticed"
+
+
+def test_the_others_say_so() -> None:
+    message, _ = run_ranks(2, _notice)
+    assert message.startswith("rank 0 of 2: lost touch with the others")
+
+
+def test_a_group_of_one_does_nothing() -> None:
+    tensor = torch.ones(2)
+    ALONE.add_up([tensor])
+    ALONE.barrier()
+    assert tensor.tolist() == [1, 1]
+    assert ALONE.gather("x") == ["x"]
+    assert ALONE.from_first(lambda: 3) == 3
+    assert ALONE.any(True)
+    with joined("cpu") as group:
+        assert group is ALONE
