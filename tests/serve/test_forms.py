@@ -131,7 +131,7 @@ def deep(levels: int) -> dict[str, Any]:
         ({"$ref": "http://127.0.0.1:9/x"}, "not in it"),
         ({"description": "x" * 70_000}, "characters; expected at most 65,536"),
         (deep(200), "too large"),
-        ({"properties": {"x" * 65_400: {"type": "nonsense"}}}, "no JSON Schema (properties/xxx"),
+        ({"properties": {"x" * 65_490: {"type": "nonsense"}}}, "no JSON Schema (properties/xxx"),
         ({"pattern": "(((((a{99}){99}){99}){99}){99})"}, "repeats"),
     ],
     ids=["wrong", "pattern", "properties", "elsewhere", "long", "deep", "name", "repeats"],

@@ -92,20 +92,17 @@ def bring_home(sweep: SweepDirectory, trial: Trial, outcome: Outcome, pull: Pull
 def _bring_run(sweep: SweepDirectory, trial: Trial, contents: Iterator[tuple[str, bytes]]) -> None:
     """Beside what is here, then into its place by two renames."""
     run = sweep.runs_dir / trial.name
-    come, old = (run.with_name(f".{run.name}.partial-{what}") for what in ("come", "old"))  # names that a later sweep clears away
-    try:
-        with atomic_directory(come) as staging:
-            for name, content in contents:
-                _append(_below(staging, str(Path(name).relative_to(f"runs/{trial.name}"))), content)
-            _settle(staging, sweep.data_of(trial).resolve())
-        with sweep.lock_of(trial):
-            if run.exists():
-                run.rename(old)
-            come.rename(run)
-        sync_directory(run.parent)
-    finally:
-        for left in (come, old):
-            shutil.rmtree(left, ignore_errors=True)
+    come, old = (run.with_name(f".{run.name}.partial-{what}") for what in ("come", "old"))  # names that the next command clears away
+    with atomic_directory(come) as staging:
+        for name, content in contents:
+            _append(_below(staging, str(Path(name).relative_to(f"runs/{trial.name}"))), content)
+        _settle(staging, sweep.data_of(trial).resolve())
+    with sweep.lock_of(trial):
+        if run.exists():
+            run.rename(old)
+        come.rename(run)
+    sync_directory(run.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def end_at_home(sweep: SweepDirectory, trial: Trial) -> TrialEnd | None:
