@@ -45,10 +45,13 @@ NEXT = """() => {
     const lit = style.boxShadow.includes('5px') || style.boxShadow.includes('3px');
     const ring = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
     const seen = ring || lit || one.closest('.q-field--focused') !== null || one.closest('.ts-main') === one;
-    return {again, seen, name: labels.filter(Boolean).join(' '), tag: one.outerHTML.slice(0, 160)};
+    return {again, seen, name: labels.filter(Boolean).join(' '), tag: one.outerHTML.replace(' data-tabbed="1"', '').slice(0, 160)};
 }"""
 
-LEFT_OUT = """() => {
+LEFT_OUT = """stops => {
+    // Tables are drawn anew now and then, by elements that do not know that Tab came to those before them.
+    for (const one of document.querySelectorAll('a[href], button'))
+        if (stops.includes(one.outerHTML.slice(0, 160))) one.dataset.tabbed = '1';
     const shown = one => one.checkVisibility({visibilityProperty: true}) && one.getClientRects().length > 0;
     const able = one => !one.disabled && one.getAttribute('aria-disabled') !== 'true' && !one.closest('[disabled], .disabled');
     const tabbed = one => one.closest('[data-tabbed]') || one.querySelector('[data-tabbed]')
@@ -72,17 +75,25 @@ def test_tab_comes_to_everything_and_shows_where_it_is(evaluated: None, page: An
     del evaluated
     faults = {}
     for path, words in PAGES.items():
-        page.goto(running.address + path)
-        page.locator(".ts-main h1").first.wait_for()
-        page.wait_for_timeout(2500)  # what comes after the frame
-        stops = list(_stops(page))
-        unseen = [f"focus does not show: {stop['tag']}" for stop in stops if not stop["seen"]]
-        left_out = [f"Tab does not come to {tag}" for tag in page.evaluate(LEFT_OUT)]
-        named = [] if any(words in stop["name"] for stop in stops) else [f"there is no {words!r}: {[stop['name'][:40] for stop in stops]}"]
-        first = [] if "Skip to the content" in stops[0]["name"] else ["the first stop skips nothing"]
-        if found := [*unseen, *left_out, *named, *first]:
+        for patience in (2500, 10_000):  # what comes after the frame, and replaces it, comes late on a busy machine
+            found = _faults(page, running.address + path, words, patience)
+            if not found:
+                break
+        else:
             faults[path] = found
     assert faults == {}, json.dumps(faults, indent=1)
+
+
+def _faults(page: Any, address: str, words: str, patience: int) -> list[str]:
+    page.goto(address)
+    page.locator(".ts-main h1").first.wait_for()
+    page.wait_for_timeout(patience)
+    stops = list(_stops(page))
+    unseen = [f"focus does not show: {stop['tag']}" for stop in stops if not stop["seen"]]
+    left_out = [f"Tab does not come to {tag}" for tag in page.evaluate(LEFT_OUT, [stop["tag"] for stop in stops])]
+    named = [] if any(words in stop["name"] for stop in stops) else [f"there is no {words!r}: {[stop['name'][:40] for stop in stops]}"]
+    first = [] if "Skip to the content" in stops[0]["name"] else ["the first stop skips nothing"]
+    return [*unseen, *left_out, *named, *first]
 
 
 def _stops(page: Any) -> Iterator[Any]:
