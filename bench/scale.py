@@ -205,7 +205,10 @@ def others_share(step: Sequence[Figures]) -> float:
 
 
 def summed_up(options: argparse.Namespace, method: str, name: str, runs: Sequence[Figures], bandwidth: float, model: Path) -> Figures:
-    """Of one case over its rounds, of steps that others did not disturb (if there are any). Seconds are the first rank's, but those of talking, which are means over the ranks."""
+    """Of one case over its rounds, of steps that others did not disturb (if there are any).
+
+    Seconds are the first rank's, but those of talking, which are means over the ranks.
+    """
     case = CASES[name]
     own = [run["ranks"] for run in runs if (run["method"], run["case"]) == (method, name)]
     all_steps = [step for ranks in own for step in zip(*(rank["steps"][options.warmup :] for rank in ranks), strict=True)]
@@ -262,7 +265,8 @@ def most_tokens(options: argparse.Namespace, case: Case, method: str, model: Pat
 def tables(figures: Figures) -> None:
     """In Markdown: what was measured, and how far the model is from it."""
     summary = figures["summary"]
-    columns = "method, case, processes x threads, steps (quiet), tokens a step, seconds (median), tokens/s, waits, sends, copies, peak GB in steps, at all"
+    columns = "method, case, processes x threads, steps (quiet), tokens a step, seconds (median), tokens/s"
+    columns += ", waits, sends, copies, peak GB in steps, at all"
     print(f"\n| {columns.replace(', ', ' | ')} |\n|{'---|' * 12}")
     for one in summary:
         print(measured_row(one))
