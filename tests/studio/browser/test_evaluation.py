@@ -62,10 +62,10 @@ def test_search_filter_and_pages(page: Any, running: Running) -> None:
 
 def test_what_is_missing_is_told_with_its_command(page: Any, running: Running, workspace: Workspace) -> None:
     page.goto(f"{running.address}/evaluation/faq-1")
-    page.get_by_text(f"tunesmith evaluate {workspace.runs / 'faq-1'}").wait_for()
+    page.get_by_text("tunesmith evaluate runs/faq-1").wait_for()
     add_evaluation(make_run(workspace.runs, "not-analysed", 8, data=workspace.prepared / "faq", state="evaluated"))
     page.goto(f"{running.address}/evaluation/not-analysed")
-    page.get_by_text(f"tunesmith analyze {workspace.runs / 'not-analysed'}").wait_for()
+    page.get_by_text("tunesmith analyze runs/not-analysed").wait_for()
 
 
 def test_nothing_of_an_evaluation_is_markup(page: Any, running: Running, workspace: Workspace) -> None:
