@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -15,6 +14,7 @@ import openai
 import pytest
 
 from tests.serve.conftest import BASE, QUESTION, TUNED, Served, serving
+from tests.wire import answer_to
 from tunesmith.engine.generation.decoder import Decoder
 from tunesmith.together import ServedModel
 
@@ -168,16 +168,7 @@ def narrow(models: tuple[ServedModel, ...]) -> Iterator[Served]:
 def raw(served: Served, *pieces: bytes, pause: float = 0.0, timeout: float = 5.0) -> bytes:
     """Send bytes as they are and read until the server hangs up."""
     host, port = served.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=timeout) as connection:
-        with suppress(BrokenPipeError, ConnectionResetError):
-            for piece in pieces:
-                connection.sendall(piece)
-                time.sleep(pause)
-        answer = b""
-        with suppress(ConnectionResetError):
-            while more := connection.recv(65536):
-                answer += more
-        return answer
+    return answer_to((host, int(port)), *pieces, pause=pause, timeout=timeout)
 
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 
 pytest.importorskip("nicegui", reason="the extra `studio` is not installed")
 
+from tests import wire
 from tunesmith.studio.access import Access, Guard
 from tunesmith.studio.app import MOST_CONNECTIONS, server_settings
 from tunesmith.studio.bodies import BodyLimit
@@ -75,22 +76,17 @@ def wait_until(is_so: object, seconds: float = 8.0) -> None:
         time.sleep(0.01)
 
 
+def address_of(server: uvicorn.Server) -> tuple[str, int]:
+    host, port = server.servers[0].sockets[0].getsockname()
+    return str(host), int(port)
+
+
 def connect(server: uvicorn.Server) -> socket.socket:
-    return socket.create_connection(server.servers[0].sockets[0].getsockname(), timeout=8)
+    return socket.create_connection(address_of(server), timeout=8)
 
 
 def answer_to(server: uvicorn.Server, *pieces: bytes, pause: float = 0.0) -> bytes:
-    """Send bytes as they are and read until the server hangs up."""
-    with connect(server) as connection:
-        with suppress(BrokenPipeError, ConnectionResetError):
-            for piece in pieces:
-                connection.sendall(piece)
-                time.sleep(pause)
-        answer = b""
-        with suppress(ConnectionResetError):
-            while more := connection.recv(65536):
-                answer += more
-        return answer
+    return wire.answer_to(address_of(server), *pieces, pause=pause, timeout=8)
 
 
 def test_headers_that_trickle(server: uvicorn.Server) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from tunesmith.config import PrepareConfig, SweepConfig
-from tunesmith.data.prepare import prepare
+from tests.sweep.made import make_sweep
 from tunesmith.errors import ConfigError
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
 from tunesmith.sweep.gathering import identity_of, packed_sweep
@@ -123,11 +122,7 @@ def say(sweep: SweepDirectory, trial: Trial, text: str) -> None:
 @pytest.fixture
 def home(tmp_path: Path) -> SweepDirectory:
     """Of two trials."""
-    rows = [{"question": f"What is {n}?", "answer": f"{n} is {('red', 'green', 'blue')[n % 3]}."} for n in range(60)]
-    (tmp_path / "faq.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    prepare([tmp_path / "faq.jsonl"], tmp_path / "prepared", PrepareConfig(near_threshold=1))
-    config = SweepConfig(data=tmp_path / "prepared", models=("tiny",), vary={"seed": (0, 1)})
-    return SweepDirectory.create(tmp_path / "sweep", config)
+    return make_sweep(tmp_path)
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tunesmith.config import PrepareConfig, SweepConfig
-from tunesmith.data.prepare import prepare
+from tests.sweep.made import make_sweep
 from tunesmith.errors import RunError
 from tunesmith.sweep import trial as trial_process
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
@@ -29,11 +28,7 @@ from tunesmith.sweep.sweep import remaining, run_sweep, with_retries
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepDirectory:
     """Of two trials, which nobody has run."""
-    rows = [{"question": f"What is {n}?", "answer": f"{n} is {('red', 'green', 'blue')[n % 3]}."} for n in range(60)]
-    (tmp_path / "faq.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    prepare([tmp_path / "faq.jsonl"], tmp_path / "prepared", PrepareConfig(near_threshold=1))
-    config = SweepConfig(data=tmp_path / "prepared", models=("tiny",), vary={"seed": (0, 1)})
-    return SweepDirectory.create(tmp_path / "sweep", config)
+    return make_sweep(tmp_path)
 
 
 def end(trial: Trial, error: str | None, *, is_lost: bool = False, host: str | None = None) -> TrialEnd:

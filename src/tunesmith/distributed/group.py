@@ -1,7 +1,7 @@
 """The processes that work on one task together; in most runs there is one, and nothing here does anything.
 
     with joined() as group:                 # by what torchrun or SLURM say in the environment
-        total = group.sum(own_part)         # every rank gets it
+        parts = group.gather(own_part)      # every rank gets all
         if group.is_first: ...              # writes and speaks for all
 
 Ranks call the same functions in the same order. gloo carries everything on CPUs, and what is no tensor on GPUs; nccl the rest.
@@ -10,7 +10,8 @@ Ranks call the same functions in the same order. gloo carries everything on CPUs
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,7 @@ from tunesmith.errors import GroupError, TunesmithError, first_line
 if TYPE_CHECKING:
     from torch import Tensor
 
+Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 PATIENCE = timedelta(minutes=60)
@@ -59,6 +61,14 @@ class Group:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value, group=self.objects)
         return found
+
+    def gather_parts(self, own: Mapping[Key, Value]) -> dict[Key, Value]:
+        """What all ranks have under their keys together, on every rank."""
+        return {key: value for part in self.gather(own) for key, value in part.items()}
+
+    def num_on_this_machine(self) -> int:
+        """Ranks that share this one's cores and memory. Asks all of them."""
+        return self.gather(platform.node()).count(platform.node())
 
     def from_first(self, make: Callable[[], Value]) -> Value:
         """What `make` gives on the first rank, on every rank; its error, too.

@@ -95,7 +95,7 @@ def log_likelihoods(
                     answers[index] = _likelihood(answer, requests[index], context_length, per_token)
             if on_progress:
                 on_progress(min(len(requests), len(answers) * group.size))
-    everyones = {index: answer for part in group.gather(answers) for index, answer in part.items()}
+    everyones = group.gather_parts(answers)
     return [everyones[index] for index in range(len(requests))]
 
 

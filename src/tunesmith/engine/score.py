@@ -45,7 +45,7 @@ def score(
             totals |= zip(pack.members, sums.tolist(), strict=True)
             if on_progress:
                 on_progress(min(len(examples), len(totals) * group.size))
-    everyones = {index: total for part in group.gather(totals) for index, total in part.items()}
+    everyones = group.gather_parts(totals)
     return [ExampleLoss(total=everyones[i], num_supervised=e.num_predicted) for i, e in enumerate(examples)]
 
 

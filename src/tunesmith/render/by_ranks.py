@@ -10,7 +10,6 @@ ranks, and so is what is refused: every rank goes through what all chunks were f
 from __future__ import annotations
 
 import dataclasses
-import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -114,10 +113,10 @@ def _join(cache: TokenCache, renderer: Renderer, limits: Limits, folder: Path, j
 
 def _processes(num_examples: int, group: Group) -> int:
     """Of each rank: the ranks of one machine share its cores."""
-    nodes = group.gather(platform.node())
+    neighbours = group.num_on_this_machine()
     if num_examples / group.size < FEWEST_FOR_PROCESSES:
         return 1
-    return max(1, min(MOST_WORKERS, available_cores() // nodes.count(platform.node())))
+    return max(1, min(MOST_WORKERS, available_cores() // neighbours))
 
 
 def _on_all(group: Group, work: Callable[[], Value]) -> Value:

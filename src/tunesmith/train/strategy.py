@@ -5,7 +5,6 @@ What only spread weights need is imported when they are: torch takes seconds to.
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -41,8 +40,8 @@ def choose_strategy(directory: Path, config: TrainConfig, dtype: torch.dtype, gr
         return config.strategy
     device = choose_device(config.device)
     needed = state_bytes(count_parameters(directory), config.method, dtype, in_halves=keeps_halves(config, dtype, device))
-    hosts = group.gather(socket.gethostname())
-    sharing = hosts.count(hosts[group.rank]) if device.type == "cpu" else 1
+    neighbours = group.num_on_this_machine()
+    sharing = neighbours if device.type == "cpu" else 1
     fits = group.gather(needed <= SHARE_FOR_STATE * room(device) / sharing)
     return "ddp" if all(fits) else "fsdp"
 

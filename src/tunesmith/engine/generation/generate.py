@@ -57,8 +57,7 @@ def generate(
             num_done += 1
             if on_progress:
                 on_progress(min(len(prompts), num_done * group.size))
-    completions = {i: _completion(tokens, config, parse) for i, tokens in news.items()}
-    everyones = {i: completion for part in group.gather(completions) for i, completion in part.items()}
+    everyones = group.gather_parts({i: _completion(tokens, config, parse) for i, tokens in news.items()})
     return [everyones[i] for i in range(len(prompts))]
 
 
