@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 
 import tunesmith
 from tunesmith import BasicModelRunner, Model
-from tunesmith.errors import ConfigError, DataError
+from tunesmith.errors import ConfigError, DataError, RunError
+from tunesmith.train.observer import Silent
 
 ROWS = [{"question": f"What is {n} and {n + 1}?", "answer": "red green blue"} for n in range(30)]
 
@@ -134,3 +137,28 @@ def test_a_name_of_a_run_and_of_a_model_is_refused_and_a_path_is_no_name(tmp_pat
     assert Model("mine", runs_dir=tmp_path / "runs").run is not None
     assert Model("../runs/mine", runs_dir=tmp_path / "runs").run is None
     assert Model("theirs", runs_dir=tmp_path / "runs").run is None
+
+
+def test_several_processes_train_and_evaluate_as_one(tiny_llama: Path, tmp_path: Path) -> None:
+    one, two = make(Model, tiny_llama, tmp_path), make(Model, tiny_llama, tmp_path)
+    for model in (one, two):
+        model.load_data(ROWS, test_fraction=0.4)
+    alone = one.train(name="alone", epochs=1, learning_rate=1e-2)
+    handler, environment = signal.getsignal(signal.SIGINT), dict(os.environ)
+    shared = two.train(name="shared", processes=2, epochs=1, learning_rate=1e-2)
+    assert (signal.getsignal(signal.SIGINT), dict(os.environ)) == (handler, environment)
+    assert shared.directory == tmp_path / "runs" / "shared"
+    assert shared.manifest["best_loss"] == pytest.approx(alone.manifest["best_loss"], abs=2e-5)
+    by_two, by_one = two.evaluate(processes=2, max_new_tokens=4), two.evaluate(max_new_tokens=4)
+    assert by_two.report.summary_lines() == by_one.report.summary_lines()
+    with pytest.raises(RunError, match="shared"):  # what a process raised, as it raised it
+        two.train(name="shared", processes=2, epochs=1)
+
+
+def test_processes_that_cannot_be_are_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    model = Model(tiny_llama, runs_dir=tmp_path / "runs", data_dir=tmp_path / "prepared", observer=Silent())
+    model.load_data(ROWS)
+    with pytest.raises(ConfigError, match="processes=0"):
+        model.train(processes=0)
+    with pytest.raises(ConfigError, match="observer"):
+        model.train(processes=2)

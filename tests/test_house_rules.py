@@ -26,7 +26,8 @@ FLOORS = (
     {"chat"},
     {"train", "evaluate"},
     {"analyze", "export", "serve", "sweep", "synthesize"},
-    {"studio", "api", "demo"},
+    {"studio", "api_ranks"},
+    {"api", "demo"},
     {"cli", "__init__"},
     {"__main__"},
 )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 from urllib.parse import quote, urlencode
 
+from tunesmith.api_ranks import run_in_group, wants_group
 from tunesmith.assets import list_models
 from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, StudioConfig, TrainConfig, build
 from tunesmith.data.prepare import prepare
@@ -28,7 +29,7 @@ from tunesmith.data.storing.prepared import PreparedData, load_prepared
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.evaluate.records import EvaluationRecord, read_records
-from tunesmith.evaluate.report import EvaluationReport
+from tunesmith.evaluate.report import EvaluationReport, read_report
 from tunesmith.evaluate.table import example_row
 from tunesmith.runs import RunDirectory, is_run, open_run
 from tunesmith.train.observer import Observer
@@ -152,31 +153,39 @@ class Model:
         self.data = prepare(files, out, config, rows=rows)
         return self.data
 
-    def train(self, *, name: str | None = None, **settings: Any) -> TrainedRun:
+    def train(self, *, name: str | None = None, processes: int | None = None, **settings: Any) -> TrainedRun:
         """Tune on the loaded data; from then on this model answers as the tuned one. Prints where the studio shows the run.
 
         Args:
             name: of the run; date, data and model when left out.
+            processes: of this machine that share the work, such as one for each GPU; one when left out, or as many as torchrun started.
             settings: any field of `TrainConfig`, e.g. `method="full"`, `epochs=2`.
 
         Raises:
             DataError: no data was loaded.
             PreflightError: the examples would be trained wrongly.
+            GroupError: one of several processes was lost.
         """
         if self.data is None:
             raise DataError("Model.train", "no data", expected="examples", remedy="call load_data(...) first")
         values = {"dtype": self.dtype, "device": self.device, **settings, "model": self.model_name, "data": self.data.directory}
         config = build(TrainConfig, values, place="Model.train")
         self._opened = None  # two networks at a time are one too many
-        self.run = train(config, runs_dir=self.runs_dir, name=name, observer=self.observer)
+        if wants_group(processes, "Model.train", is_watched=self.observer is not None):
+            assert processes is not None
+            arguments = {"config": config.model_dump(mode="json"), "runs_dir": str(self.runs_dir), "name": name}
+            self.run = open_run(run_in_group("train", arguments, processes=processes))
+        else:
+            self.run = train(config, runs_dir=self.runs_dir, name=name, observer=self.observer)
         trained = TrainedRun(id=self.run.name, directory=self.run.path)
         print(trained)
         return trained
 
-    def evaluate(self, **settings: Any) -> Evaluation:
+    def evaluate(self, *, processes: int | None = None, **settings: Any) -> Evaluation:
         """Compare base and tuned model on the held-out examples.
 
         Args:
+            processes: of this machine that share the asking, as in `train`.
             settings: any field of `EvaluateConfig`, and `max_new_tokens`, `batch_size` of its generation.
 
         Raises:
@@ -191,8 +200,15 @@ class Model:
             )
         generation = {key: settings.pop(key) for key in list(settings) if key in GenerateConfig.model_fields and key != "seed"}
         values = {"generation": build(GenerateConfig, generation, place="Model.evaluate"), **settings}
+        config = build(EvaluateConfig, values, place="Model.evaluate")
         self._opened = None
-        report = evaluate_run(self.run, build(EvaluateConfig, values, place="Model.evaluate"), dtype=self.dtype, device=self.device)
+        if wants_group(processes, "Model.evaluate"):
+            assert processes is not None
+            arguments = {"run": str(self.run.path), "config": config.model_dump(mode="json"), "dtype": self.dtype, "device": self.device}
+            run_in_group("evaluate", arguments, processes=processes)
+            report = read_report(self.run)
+        else:
+            report = evaluate_run(self.run, config, dtype=self.dtype, device=self.device)
         return Evaluation(report=report, records=tuple(read_records(self.run.evaluation_records_file)), html=self.run.html_report_file)
 
     @overload
@@ -233,7 +249,7 @@ class BasicModelRunner(Model):
         """Load a pandas DataFrame."""
         self.load_data(df, input_key=input_key, output_key=output_key, **settings)
 
-    def train(self, *, is_public: bool = False, name: str | None = None, **settings: Any) -> TrainedRun:
+    def train(self, *, is_public: bool = False, name: str | None = None, processes: int | None = None, **settings: Any) -> TrainedRun:
         """As `Model.train`. Nothing can be public here: `is_public=True` is refused rather than ignored.
 
         Raises:
@@ -246,7 +262,7 @@ class BasicModelRunner(Model):
                 expected="False: models stay on this machine",
                 remedy="share the run directory yourself if you want to",
             )
-        return super().train(name=name, **settings)
+        return super().train(name=name, processes=processes, **settings)
 
     def evaluate(self, **settings: Any) -> dict[str, Any]:  # type: ignore[override]
         """The held-out answers, tuned model first, base model second."""

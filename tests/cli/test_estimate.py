@@ -65,6 +65,24 @@ def test_without_data(tunesmith: Tunesmith) -> None:
         assert re.search(pattern, result.stdout), (pattern, result.stdout)
 
 
+def test_one_process_has_nobody_to_share_with(tunesmith: Tunesmith) -> None:
+    words = ["estimate", "--model", CONFIGS / "llama-3.1-8b.json", "--device", "cuda", "--memory-per-process", "20GB", "--json"]
+    words += ["--tokens-per-micro-batch", "2048", "--method", "full", "--activation-checkpointing"]
+    found = tunesmith(*words).document
+    assert (list(found["strategies"]), found["strategies"]["alone"]["fits"]) == (["alone"], False)
+    assert min(int(change["setting"].split()[1]) for change in found["would_fit"] if change["setting"].startswith("--processes")) >= 2
+    for asked in (["--strategy", "fsdp"], ["--strategy", "fsdp", "--cpu-offload"]):
+        refused = tunesmith(*words, *asked)
+        assert refused.code == 2
+        assert "--strategy" in refused.stderr
+        assert "add --processes N" in refused.stderr
+
+
+def test_an_example_is_no_longer_than_the_context(tunesmith: Tunesmith) -> None:
+    words = ["estimate", "--model", CONFIGS / "llama-3.1-8b.json", "--device", "cuda", "--memory-per-process", "80GB", "--json"]
+    assert tunesmith(*words, "--max-length", "999999").document["setup"]["length"] == 131_072
+
+
 def test_without_data_as_json(tunesmith: Tunesmith, tiny_llama: Path) -> None:
     found = tunesmith("estimate", "--model", tiny_llama, "--method", "full", "--dtype", "float32", "--device", "cpu", "--json").document
     count = found["model"]["num_parameters"]

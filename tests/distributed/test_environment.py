@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunesmith.distributed.environment import first_host, launch_id, place_of_this_process
+from tunesmith.distributed.environment import first_host, launch_id, outside_groups, place_of_this_process
 from tunesmith.distributed.launching import needs_launch
 from tunesmith.errors import ConfigError, GroupError
 
@@ -86,3 +86,10 @@ def test_processes_in_a_group_of_another_size(monkeypatch: pytest.MonkeyPatch) -
     assert not needs_launch(4)
     with pytest.raises(ConfigError, match="2 in a group of 4 processes"):
         needs_launch(2)
+
+
+def test_who_is_started_outside_of_groups_is_in_none() -> None:
+    for membership in (TORCHRUN, SRUN):
+        assert place_of_this_process(membership) is not None
+        assert place_of_this_process(outside_groups(membership)) is None
+    assert outside_groups({"PATH": "/bin"}) == {"PATH": "/bin"}

@@ -20,13 +20,14 @@ def _talk() -> dict[str, Any]:
         assert current_group() is group
         with joined("cpu") as again:
             assert again is group
-        sums = [torch.full((3, 2), float(group.rank + 1)), torch.arange(5.0)]
-        group.add_up(sums)
+        own = {"a": torch.full((3, 2), float(group.rank + 1)), "b": torch.arange(5.0)}
+        sums = group.add_up(own)
+        assert not own
         with pytest.raises(DataError, match="the first says so"):
             group.from_first(_refuse)
         found = {
             "gathered": group.gather({"rank": group.rank}),
-            "sums": [one.tolist() for one in sums],
+            "sums": {key: one.tolist() for key, one in sums.items()},
             "from first": group.from_first(os.getpid),
             "any": (group.any(group.rank == 1), group.any(False)),
         }
@@ -43,7 +44,7 @@ def test_what_ranks_tell_each_other() -> None:
     found = run_ranks(3, _talk)
     for one in found:
         assert one["gathered"] == [{"rank": 0}, {"rank": 1}, {"rank": 2}]
-        assert one["sums"] == [[[6.0, 6.0]] * 3, [0.0, 3.0, 6.0, 9.0, 12.0]]
+        assert one["sums"] == {"a": [[6.0, 6.0]] * 3, "b": [0.0, 3.0, 6.0, 9.0, 12.0]}
         assert one["from first"] == found[0]["pid"]
         assert one["any"] == (True, False)
 
@@ -87,14 +88,35 @@ def test_an_error_that_cannot_be_sent_arrives_in_words() -> None:
 def _in_small_buckets() -> list[list[float]]:
     module.BUCKET_BYTES = 40
     with joined("cpu") as group:
-        sums = [torch.arange(float(n)) + group.rank for n in (1, 7, 30, 0, 4)]
-        group.add_up(sums)
-        return [one.tolist() for one in sums]
+        sums = group.add_up({n: torch.arange(float(n)) + group.rank for n in (1, 7, 30, 0, 4)})
+        return [one.tolist() for one in sums.values()]
 
 
 def test_sums_in_several_buckets() -> None:
     expected = [(2 * torch.arange(float(n)) + 1).tolist() for n in (1, 7, 30, 0, 4)]
     assert run_ranks(2, _in_small_buckets) == [expected, expected]
+
+
+def _of_many_kinds() -> list[list[Any]]:
+    module.BUCKET_BYTES = 40
+    with joined("cpu") as group:
+        own = {
+            "halves": torch.full((3,), [256, 1][group.rank], dtype=torch.bfloat16),
+            "lacking": torch.zeros(()).expand(2, 2) if group.rank else torch.eye(2),
+            "columns": torch.arange(6.0).view(2, 3).T,
+            "large": torch.full((20,), 0.1),
+            "scalar": torch.tensor(2.0, dtype=torch.bfloat16),
+        }
+        sums = group.add_up(own)
+        assert all(one.dtype == torch.float32 for one in sums.values())
+        return [one.tolist() for one in sums.values()]
+
+
+def test_sums_are_float32_in_the_shapes_that_were_given() -> None:
+    """256 + 1 is 256 in bfloat16."""
+    tenth = torch.tensor(0.1) * 2
+    expected = [[257.0] * 3, [[1.0, 0.0], [0.0, 1.0]], [[0.0, 6.0], [2.0, 8.0], [4.0, 10.0]], [float(tenth)] * 20, 4.0]
+    assert run_ranks(2, _of_many_kinds) == [expected, expected]
 
 
 def _leave_early() -> str:
@@ -131,9 +153,8 @@ def test_the_others_say_so() -> None:
 
 def test_a_group_of_one_does_nothing() -> None:
     tensor = torch.ones(2)
-    ALONE.add_up([tensor])
+    assert ALONE.add_up({"a": tensor})["a"] is tensor
     ALONE.barrier()
-    assert tensor.tolist() == [1, 1]
     assert ALONE.gather("x") == ["x"]
     assert ALONE.from_first(lambda: 3) == 3
     assert ALONE.any(True)

@@ -175,7 +175,8 @@ def make_subject(config_file: Path, config: TrainConfig) -> tuple[Subject, int]:
     architectures = {one: describe(network, method=one, lora=lora, trainable_layers=config.trainable_layers) for one in methods}
     device = _device(config.device)
     tokens = tokens_per_micro_batch(config, device)
-    length = config.max_length or min(2048, tokens, architectures[config.method].context_length)
+    context = architectures[config.method].context_length
+    length = min(config.max_length or min(2048, tokens), context)
     setup = Setup(
         method=config.method,
         device=device,
@@ -206,12 +207,21 @@ def _itemsize(name: Any, device: str) -> Any:
 
 
 def _strategies(processes: int, subject: Subject, given: Mapping[str, Any]) -> tuple[Strategy, ...]:
-    """As asked for; else one process, or all ways to share; shards in host memory where there is another one to compute in."""
+    """As asked for; else one process, or all ways to share; shards in host memory where there is another one to compute in.
+
+    Raises:
+        ConfigError: a way to share among one.
+    """
+    if processes == 1:
+        if asked := [f"--{name.replace('_', '-')}" for name in ("strategy", "cpu_offload") if given.get(name) not in (None, False, "auto")]:
+            found = f"{' and '.join(asked)} with one process, which holds all there is"
+            raise ConfigError("tunesmith estimate", found, expected="two processes or more", remedy="add --processes N, or leave it out")
+        return ("alone",)
     if given.get("cpu_offload"):
         return ("fsdp-offload",)
     if given.get("strategy") in ("ddp", "fsdp"):
         return (given["strategy"],)
-    found: list[Strategy] = ["alone"] if processes == 1 else ["ddp", "fsdp"]
+    found: list[Strategy] = ["ddp", "fsdp"]
     if subject.setup.device == "cuda":
         found.append("fsdp-offload")
     return tuple(found)

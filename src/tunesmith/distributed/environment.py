@@ -18,6 +18,15 @@ SLURM_PORTS = range(20_000, 30_000)
 """One of them by the numbers of job and step, so that those that share a machine do not meet."""
 
 
+MEMBERSHIP = frozenset({"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS"})
+"""The variables by which a process belongs to a group."""
+
+
+def outside_groups(environment: Mapping[str, str]) -> dict[str, str]:
+    """For a process that is to be alone, though srun or torchrun started those that start it, as where srun starts Ray."""
+    return {name: value for name, value in environment.items() if name not in MEMBERSHIP}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """One process of a group."""

@@ -52,8 +52,8 @@ def needs_launch(processes: int | None) -> bool:
     return processes > 1
 
 
-def launch(arguments: Sequence[str], *, processes: int) -> int:
-    """Run `tunesmith ARGUMENTS` as a group; the exit code of the first process that failed, else 0.
+def launch(arguments: Sequence[str], *, processes: int, module: str = "tunesmith") -> int:
+    """Run `python -m MODULE ARGUMENTS` as a group; the exit code of the first process that failed, else 0.
 
     Raises:
         GroupError: a process was killed.
@@ -80,7 +80,7 @@ def launch(arguments: Sequence[str], *, processes: int) -> int:
         shutdown_timeout=SECONDS_TO_SAVE,
     )
     try:
-        elastic_launch(config, sys.executable)("-m", "tunesmith", *arguments)
+        elastic_launch(config, sys.executable)("-m", module, *arguments)
     except ChildFailedError as error:
         return _explain(error.failures, logs)
     except SignalException:
@@ -96,9 +96,9 @@ def _explain(failures: dict[int, ProcessFailure], logs: Path) -> int:
     Raises:
         GroupError: it was killed and could not.
     """
-    causes = [rank for rank, failure in sorted(failures.items()) if failure.exitcode not in CONSEQUENCES] or sorted(failures)
-    killed = [rank for rank in causes if failures[rank].exitcode < 0]
-    rank = killed[0] if killed else causes[0]
+    causes = [rank for rank, failure in failures.items() if failure.exitcode not in CONSEQUENCES] or list(failures)
+    # The launcher kills those that do not end by themselves once one has failed: the first to fall is the reason.
+    rank = min(causes, key=lambda rank: (failures[rank].timestamp, failures[rank].exitcode >= 0, rank))
     failure = failures[rank]
     if rank:
         print(_last_words(logs, rank), end="", file=sys.stderr)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tunesmith.distributed.environment import outside_groups
 from tunesmith.errors import TrainingInterrupted
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
 from tunesmith.sweep.plan import Trial
@@ -65,7 +66,7 @@ def start(
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, **(environment or {}), "OMP_NUM_THREADS": str(threads)},
+            env={**outside_groups(os.environ), **(environment or {}), "OMP_NUM_THREADS": str(threads)},
             cwd=directory,
             start_new_session=True,
         )

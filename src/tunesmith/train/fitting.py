@@ -114,8 +114,9 @@ def what_fits(subject: Subject, *, processes: int, room: int, strategies: tuple[
     """
     memories = {strategy: subject.memory(strategy, processes) for strategy in strategies}
     fits = any(memory.total <= room for memory in memories.values())
-    shared: tuple[Strategy, ...] = ("fsdp", "fsdp-offload") if "fsdp-offload" in strategies else ("fsdp",)
-    fewest = {one: fewest_processes(_fits(subject, one, room)) for one in shared}
+    offers_host = "fsdp-offload" in strategies or ("alone" in strategies and subject.setup.device == "cuda")
+    shared: tuple[Strategy, ...] = ("fsdp", "fsdp-offload") if offers_host else ("fsdp",)
+    fewest = {one: fewest_processes(_fits(subject, one, room), least=2) for one in shared}
     return Verdict(
         processes=processes,
         room=room,
@@ -130,7 +131,7 @@ def _fits(subject: Subject, strategy: Strategy, room: int) -> Callable[[int], bo
     return lambda processes: subject.memory(strategy, processes).total <= room
 
 
-def fewest_processes(fits: Callable[[int], bool], most: int = MOST_PROCESSES) -> int | None:
+def fewest_processes(fits: Callable[[int], bool], *, least: int = 1, most: int = MOST_PROCESSES) -> int | None:
     """The smallest number that fits, where more always need less each; None: not even `most` do.
 
     >>> fewest_processes(lambda processes: processes >= 12)
@@ -138,7 +139,7 @@ def fewest_processes(fits: Callable[[int], bool], most: int = MOST_PROCESSES) ->
     """
     if not fits(most):
         return None
-    low, high = 0, most
+    low, high = least - 1, most
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)

@@ -15,6 +15,7 @@ from tunesmith.distributed.group import Group
 from tunesmith.engine.loading import LoadedModel, choose_device
 from tunesmith.engine.room import room
 from tunesmith.engine.sharded.calling import is_sharded
+from tunesmith.errors import ConfigError
 from tunesmith.runs import RunDirectory
 from tunesmith.train.checkpoint import Progress
 from tunesmith.train.fit import count_parameters, state_bytes
@@ -35,7 +36,14 @@ SHARE_FOR_STATE = 0.7
 
 
 def choose_strategy(directory: Path, config: TrainConfig, dtype: torch.dtype, group: Group) -> Literal["auto", "ddp", "fsdp"]:
-    """As set; else each rank holds all where weights and optimiser leave room for activations everywhere. Alone it stays open."""
+    """As set; else each rank holds all where weights and optimiser leave room for activations everywhere. Alone it stays open.
+
+    Raises:
+        ConfigError: shards are to lie in the CPU's memory, and there is one process, which has no shard.
+    """
+    if group.is_alone and config.cpu_offload:
+        found, expected = "one process, which holds the whole model on its GPU", "weights spread over two processes or more"
+        raise ConfigError("--cpu-offload", found, expected=expected, remedy="add --processes N, or leave out --cpu-offload")
     if group.is_alone or config.strategy != "auto":
         return config.strategy
     device = choose_device(config.device)

@@ -146,6 +146,8 @@ def get_ready(config: TrainConfig, observer: Observer, group: Group) -> Ready:
     config = config.model_copy(update={"lora": resolve_lora(start, config), "new_tokens": resolve_new_tokens(start, config)})
     dtype = choose_dtype(config.dtype, choose_device(config.device))
     config = config.model_copy(update={"strategy": choose_strategy(start.directory, config, dtype, group)})
+    if group.is_alone and config.strategy == "fsdp":
+        observer.say("one process holds the whole model; --strategy fsdp spreads it over two or more (--processes N)")
     if not is_spread(config, group):
         require_loadable(start.directory, config, dtype, room(torch.device("cpu")))
     loaded = load_for(start, config, group)
