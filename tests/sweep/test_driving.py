@@ -14,11 +14,12 @@ import pytest
 
 from tests.sweep.made import make_sweep
 from tunesmith.errors import ConfigError
+from tunesmith.sweep.cluster import RayCluster, describe
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
-from tunesmith.sweep.gathering import identity_of, packed_sweep
-from tunesmith.sweep.on_machine import Outcome, carry_out, files_of, unpack_sweep
-from tunesmith.sweep.on_ray import RayCluster, _describe, _Driver
+from tunesmith.sweep.on_machine import Outcome, carry_out, files_of, lay_out
+from tunesmith.sweep.on_ray import _Driver
 from tunesmith.sweep.plan import Trial
+from tunesmith.sweep.sending import identity_of, pieces_of
 
 pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'tunesmith[ray]'")
 
@@ -108,7 +109,10 @@ def write_run(sweep: SweepDirectory, trial: Trial, *, weights: bytes) -> None:
     run = sweep.runs_dir / trial.name
     (run / "evaluation").mkdir(parents=True, exist_ok=True)
     data = str(sweep.data_of(trial))
-    for name, record in (("run.json", {"config": {"data": data}, "data": {"directory": data}}), ("manifest.json", {})):
+    for name, record in (
+        ("run.json", {"config": {"data": data, "model": "tiny"}, "data": {"directory": data}, "model": {"reference": "tiny"}}),
+        ("manifest.json", {}),
+    ):
         (run / name).write_text(json.dumps(record), encoding="utf-8")
     (run / "weights").write_bytes(weights)
     (run / "evaluation" / "report.json").write_text("{}", encoding="utf-8")
@@ -127,7 +131,7 @@ def home(tmp_path: Path) -> SweepDirectory:
 
 @pytest.fixture
 def away(home: SweepDirectory, tmp_path: Path) -> SweepDirectory:
-    return unpack_sweep(tmp_path / "cache" / "sweeps" / identity_of(home), lambda: packed_sweep(home))
+    return lay_out(tmp_path / "cache" / "sweeps" / identity_of(home), (), lambda part: pieces_of(home, part))
 
 
 def drive(home: SweepDirectory, ray: FakeRay, trials: Sequence[Trial]) -> list[TrialEnd]:
@@ -205,7 +209,7 @@ def test_a_ray_of_our_own_does_not_grow(address: str | None, variable: str | Non
         monkeypatch.setenv("RAY_ADDRESS", variable)
     ray = SimpleNamespace(nodes=lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
     with pytest.raises(ConfigError, match="1 GPUs"):
-        _describe(ray, RayCluster(address=address, gpus=1), lambda text: None)
+        describe(ray, RayCluster(address=address, gpus=1), lambda text: None)
     said: list[str] = []
-    _describe(ray, RayCluster(address="auto", gpus=1), said.append)
+    describe(ray, RayCluster(address="auto", gpus=1), said.append)
     assert "waiting for one" in said[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from tunesmith.data.prepare import prepare
 from tunesmith.data.storing.prepared import load_prepared
 from tunesmith.sweep import gathering
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
-from tunesmith.sweep.gathering import IncompleteRunError, bring_home, identity_of, packed_sweep
-from tunesmith.sweep.on_machine import Order, Outcome, carry_out, files_of, forget, read_piece, unpack_sweep
+from tunesmith.sweep.gathering import bring_home
+from tunesmith.sweep.on_machine import Order, Outcome, carry_out, files_of, forget, lay_out, read_piece
+from tunesmith.sweep.sending import SWEEP, TransferError, identity_of, pieces_of
 
 
 @pytest.fixture
@@ -31,12 +32,13 @@ def home(tmp_path: Path) -> SweepDirectory:
 @pytest.fixture
 def away(home: SweepDirectory, tmp_path: Path) -> SweepDirectory:
     """The same sweep on the other machine, with a run of its first trial."""
-    away = unpack_sweep(tmp_path / "cache" / "sweeps" / identity_of(home), lambda: packed_sweep(home))
+    away = lay_out(tmp_path / "cache" / "sweeps" / identity_of(home), (), lambda part: pieces_of(home, part))
     trial = away.trials()[0]
     run = away.runs_dir / trial.name
     (run / "model").mkdir(parents=True)
     data = str(away.data_of(trial))
-    (run / "run.json").write_text(json.dumps({"config": {"data": data}, "data": {"directory": data}}), encoding="utf-8")
+    record = {"config": {"data": data, "model": "tiny"}, "data": {"directory": data}, "model": {"reference": "tiny"}}
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
     (run / "model" / "weights").write_bytes(bytes(range(256)) * 3)
     (run / "metrics.jsonl").write_text("", encoding="utf-8")
     (run / ".lock").touch()
@@ -60,10 +62,10 @@ def test_the_other_machine_has_the_same_trials_and_data(home: SweepDirectory, aw
         assert away.data_of(other) != home.data_of(one)
         assert load_prepared(away.data_of(other)).fingerprint == load_prepared(home.data_of(one)).fingerprint
 
-    def unexpected() -> bytes:
-        raise AssertionError("fetched again")
+    def unexpected(part: str) -> Iterator[tuple[str, bytes]]:
+        raise AssertionError(f"{part} fetched again")
 
-    assert unpack_sweep(away.path, unexpected).path == away.path
+    assert lay_out(away.path, (), unexpected).path == away.path
 
 
 def test_a_run_comes_home_in_pieces_and_names_the_data_here(
@@ -96,7 +98,7 @@ def test_what_a_stopped_worker_left_of_a_sweep_gives_way(home: SweepDirectory, a
     (away.path / "sweep.json").unlink()
     rest = away.path.with_name(".0.forgotten")
     (rest / "runs").mkdir(parents=True)
-    again = unpack_sweep(away.path, lambda: packed_sweep(home))
+    again = lay_out(away.path, (), lambda part: pieces_of(home, part))
     assert list(again.runs_dir.iterdir()) == []
     assert (away.path / "sweep.json").is_file()
     assert not rest.exists()
@@ -109,7 +111,7 @@ def test_a_run_that_comes_short_leaves_all_as_it_was(home: SweepDirectory, away:
     (earlier / "weights").touch()
     whole = outcome(away)
     (away.runs_dir / trial.name / "model" / "weights").write_bytes(b"short")
-    with pytest.raises(IncompleteRunError, match="768"):
+    with pytest.raises(TransferError, match="768"):
         bring_home(home, trial, whole, pull_from(away), lambda promise: promise)
     assert list(home.runs_dir.iterdir()) == [earlier]
     assert list(earlier.iterdir()) == [earlier / "weights"]
@@ -119,7 +121,7 @@ def test_a_run_that_comes_short_leaves_all_as_it_was(home: SweepDirectory, away:
 def test_nothing_is_written_outside_of_the_run(home: SweepDirectory, away: SweepDirectory) -> None:
     trial = home.trials()[0]
     sly = Outcome(end=None, machine="m", away=str(away.path), files=((f"runs/{trial.name}/../../sweep.json", 3),))
-    with pytest.raises(IncompleteRunError, match="outside"):
+    with pytest.raises(TransferError, match="outside"):
         bring_home(home, trial, sly, lambda name, offset, size: b"abc", lambda promise: promise)
 
 
@@ -133,9 +135,10 @@ def test_of_a_trial_that_failed_there_the_log_comes(home: SweepDirectory, away: 
 def test_another_tunesmith_and_a_missing_sweep_are_said(home: SweepDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNESMITH_CACHE", str(tmp_path / "empty"))
     values = {"sweep": str(home.path), "marker": None, "identity": "x", "trial": home.trials()[0].name, "directory": str(tmp_path)}
+    values |= {"model": "tiny", "models": ()}
     old = carry_out(Order(**values, cores=1, gpus=0.0, version="0.0.1")).end  # type: ignore[arg-type]
     assert old is not None
     assert "install 0.0.1 there" in str(old.error)
     from importlib import metadata
 
-    assert carry_out(Order(**values, cores=1, gpus=0.0, version=metadata.version("tunesmith"))) == Outcome(end=None)  # type: ignore[arg-type]
+    assert carry_out(Order(**values, cores=1, gpus=0.0, version=metadata.version("tunesmith"))) == Outcome(end=None, lacks=[SWEEP])  # type: ignore[arg-type]

@@ -13,9 +13,9 @@ from tunesmith.config import EvaluateConfig, GenerateConfig, PrepareConfig, Swee
 from tunesmith.data.prepare import prepare
 from tunesmith.errors import ConfigError, RunError
 from tunesmith.runs import open_run
+from tunesmith.sweep.cluster import RayCluster
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
 from tunesmith.sweep.local import end_of, run_here
-from tunesmith.sweep.on_ray import RayCluster
 from tunesmith.sweep.report import build_report
 from tunesmith.sweep.sweep import run_sweep
 from tunesmith.sweep.trial import run_trial

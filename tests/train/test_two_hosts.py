@@ -1,26 +1,25 @@
 """One training run on two machines, started by torchrun on each, one of them losing its process in the middle.
 
-The machines are network namespaces with an address of their own, joined by a pair of virtual Ethernet devices; where the test may
-not make any, two loopback addresses.
+The machines are network namespaces with an address of their own, joined by virtual Ethernet; where the test may not make any, two
+loopback addresses.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
+from tests.namespaces import Host, Namespaces
 from tests.ranks import free_port
 from tunesmith.config import TrainConfig
 from tunesmith.runs import RunDirectory, open_run
@@ -32,58 +31,11 @@ EQUAL = {"rtol": 2e-5, "atol": 2e-6}
 SECONDS = 120
 
 
-@dataclass(frozen=True, kw_only=True)
-class Host:
-    """A machine, as far as the network knows."""
-
-    address: str
-    interface: str
-    within: tuple[str, ...] = ()
-    """What a command begins with to run there."""
-
-
-class Namespaces:
-    """Two network namespaces under names of their own."""
-
-    def __init__(self) -> None:
-        self.mark = uuid.uuid4().hex[:6]
-        self.names = [f"tunesmith-{self.mark}-{letter}" for letter in "ab"]
-        self.interfaces = [f"ts{self.mark}{letter}" for letter in "ab"]  # 15 characters at most
-
-    def make(self) -> list[Host]:
-        """Raises OSError where this may not be."""
-        for name in self.names:
-            _ip("netns", "add", name)
-        _ip("link", "add", self.interfaces[0], "type", "veth", "peer", "name", self.interfaces[1])
-        addresses = ["10.77.0.1", "10.77.0.2"]
-        for name, interface, address in zip(self.names, self.interfaces, addresses, strict=True):
-            _ip("link", "set", interface, "netns", name)
-            _ip("-n", name, "address", "add", f"{address}/24", "dev", interface)
-            for device in ("lo", interface):
-                _ip("-n", name, "link", "set", device, "up")
-        return [
-            Host(address=address, interface=interface, within=("ip", "netns", "exec", name))
-            for name, interface, address in zip(self.names, self.interfaces, addresses, strict=True)
-        ]
-
-    def remove(self) -> None:
-        """Whatever of it is there; a pair of devices goes with either of its namespaces."""
-        for words in (("link", "delete", self.interfaces[0]), *(("netns", "delete", name) for name in self.names)):
-            if shutil.which("ip"):
-                subprocess.run(["ip", *words], capture_output=True, check=False)
-
-
-def _ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"ip {' '.join(words)}: {done.stderr}")
-
-
 @pytest.fixture
 def hosts() -> Iterator[list[Host]]:
     if sys.platform != "linux":
         pytest.skip("other addresses of this machine need Linux")
-    namespaces = Namespaces()
+    namespaces = Namespaces(2)
     try:
         try:
             yield namespaces.make()

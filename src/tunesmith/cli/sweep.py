@@ -115,7 +115,7 @@ def sweep(
         values = {"models": model, "sizes": sizes, "vary": vary, "fixed": fixed, "max_new_tokens": max_new_tokens, "limit": limit}
         opened = _create(data, out, values)
     with waiting("loading torch and transformers"):
-        from tunesmith.sweep.on_ray import RayCluster
+        from tunesmith.sweep.cluster import RayCluster
         from tunesmith.sweep.sweep import RETRIES, run_sweep
     cluster = RayCluster(address=ray_address, cores=cores or 1, gpus=gpus or 0.0) if on == "ray" else None
     retries = RETRIES if retries is None else retries

@@ -1,20 +1,16 @@
-"""A sweep sent to machines that do not have its directory, and the runs brought home from them.
+"""Runs brought home from machines that do not have the sweep's directory.
 
 Runs come in pieces, each read by a task on the machine that has it, so that no run is in memory whole; they are put together under
 another name and renamed, so that a run at home is whole, and what was here before stays until then. Where it was trained is then as at
-home: its `run.json` names the data set there.
+home: its `run.json` names data set and model there.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
 import shutil
-import tarfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -23,50 +19,18 @@ import yaml
 
 from tunesmith.files import atomic_directory, sync_directory, write_json, write_text
 from tunesmith.runs import RunDirectory
-from tunesmith.sweep.directory import RECORD, SweepDirectory, TrialEnd
+from tunesmith.sweep.directory import SweepDirectory, TrialEnd
 from tunesmith.sweep.on_machine import Outcome
 from tunesmith.sweep.plan import Trial
+from tunesmith.sweep.sending import TransferError, write_pieces
 
+NAMING_PATHS = ("run.json", "model/adapter_config.json", "model/README.md")
+"""Files of a run in which paths of its data set and model stand."""
 PIECE_BYTES = 8 * 2**20
 PIECES_AHEAD = 4
 Pull = Callable[[str, int, int], Any]
 """(name, offset, size) -> a promise of these bytes of a file of the outcome."""
 Redeem = Callable[[Any], bytes]
-
-
-class IncompleteRunError(Exception):
-    """What came is not what the other machine said it has."""
-
-
-def identity_of(sweep: SweepDirectory) -> str:
-    """The same whenever the sweep is gone on with, another for every other sweep."""
-    return hashlib.sha256((sweep.path / RECORD).read_bytes() + str(sweep.path.resolve()).encode()).hexdigest()[:20]
-
-
-def packed_sweep(sweep: SweepDirectory) -> bytes:
-    """A tar archive: record and data set, which are found by a path inside it; the subsets are made where it is unpacked.
-
-    Models that are folders here are named by their whole path, and looked for there.
-    """
-    record = json.loads((sweep.path / RECORD).read_text(encoding="utf-8"))
-    data = sweep.config.data
-    record["config"]["data"] = f"source/{data.name}"
-    record["config"]["models"] = [os.path.abspath(model) if Path(model).exists() else model for model in sweep.config.models]  # noqa: PTH100
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        _add(archive, RECORD, json.dumps(record).encode())
-        for name in ("data", "runs", "logs"):
-            directory = tarfile.TarInfo(name)
-            directory.type, directory.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(directory)
-        archive.add(data, f"source/{data.name}")
-    return buffer.getvalue()
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(content)
-    archive.addfile(entry, io.BytesIO(content))
 
 
 def bring_home(sweep: SweepDirectory, trial: Trial, outcome: Outcome, pull: Pull, redeem: Redeem) -> None:
@@ -75,7 +39,7 @@ def bring_home(sweep: SweepDirectory, trial: Trial, outcome: Outcome, pull: Pull
     An attempt of the same trial that was left here gives way to it.
 
     Raises:
-        IncompleteRunError: something is missing.
+        TransferError: something is missing.
     """
     log_name = f"logs/{trial.name}.log"
     run_files = [(name, size) for name, size in outcome.files if name != log_name]
@@ -94,9 +58,8 @@ def _bring_run(sweep: SweepDirectory, trial: Trial, contents: Iterator[tuple[str
     run = sweep.runs_dir / trial.name
     come, old = (run.with_name(f".{run.name}.partial-{what}") for what in ("come", "old"))  # names that the next command clears away
     with atomic_directory(come) as staging:
-        for name, content in contents:
-            _append(_below(staging, str(Path(name).relative_to(f"runs/{trial.name}"))), content)
-        _settle(staging, sweep.data_of(trial).resolve())
+        write_pieces(staging, ((str(Path(name).relative_to(f"runs/{trial.name}")), content) for name, content in contents))
+        _settle(staging, trial, sweep.data_of(trial).resolve())
     with sweep.lock_of(trial):
         if run.exists():
             run.rename(old)
@@ -129,27 +92,32 @@ def _contents(files: list[tuple[str, int]], pull: Pull, redeem: Redeem) -> Itera
 def _redeemed(name: str, size: int, promise: Any, redeem: Redeem) -> tuple[str, bytes]:
     content = redeem(promise)
     if len(content) != size:
-        raise IncompleteRunError(f"{name}: {len(content):,} bytes came of {size:,}")
+        raise TransferError(f"{name}: {len(content):,} bytes came of {size:,}")
     return name, content
 
 
-def _below(directory: Path, name: str) -> Path:
-    """A path inside, whatever the other machine says."""
-    path = directory / name
-    if ".." in Path(name).parts or Path(name).is_absolute():
-        raise IncompleteRunError(f"{name} lies outside of the run")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _append(file: Path, content: bytes) -> None:
-    with file.open("ab") as handle:
-        handle.write(content)
-
-
-def _settle(run: Path, data: Path) -> None:
-    """Have the run name the data set of this machine, which its fingerprint says is the same."""
+def _settle(run: Path, trial: Trial, data: Path) -> None:
+    """Have the run name data set and model of this machine, which their fingerprints say are the same."""
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    record["config"]["data"] = record["data"]["directory"] = str(data)
+    there, here = record["config"]["model"], trial.model
+    moved = {record["config"]["data"]: str(data)}
+    if there != trial.model:  # a folder, a file or a run: models known by name are so everywhere
+        here = moved[there] = str(Path(trial.model).expanduser().resolve())
+    for name in NAMING_PATHS:
+        if (file := run / name).is_file():
+            write_text(file, _renamed(file.read_text(encoding="utf-8"), moved))
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record["config"]["model"] = trial.model
+    if record["model"]["reference"] == here:
+        record["model"]["reference"] = trial.model
     write_json(run / "run.json", record)
     write_text(run / "config.yaml", yaml.safe_dump(record["config"], sort_keys=False, allow_unicode=True))
+
+
+def _renamed(text: str, moved: Mapping[str, str]) -> str:
+    """Paths as they are in plain text and in JSON, which may write some characters otherwise."""
+    for old, new in moved.items():
+        for ascii_alone in (False, True):
+            written, instead = (json.dumps(path, ensure_ascii=ascii_alone)[1:-1] for path in (old, new))
+            text = text.replace(written, instead)
+    return text

@@ -7,48 +7,24 @@ killed, Ray ends its workers and they their trials; what was finished is in the 
 
 from __future__ import annotations
 
-import logging
-import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tunesmith.errors import ConfigError, RunError, first_line
+from tunesmith.errors import RunError, first_line
+from tunesmith.sweep.cluster import RayCluster, Say, connected, describe
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
-from tunesmith.sweep.gathering import IncompleteRunError, bring_home, end_at_home, identity_of, packed_sweep
+from tunesmith.sweep.gathering import bring_home, end_at_home
 from tunesmith.sweep.local import SECONDS_TO_SAVE
 from tunesmith.sweep.on_machine import Order, Outcome, carry_out, forget, read_piece
 from tunesmith.sweep.plan import Trial
-from tunesmith.workers import available_cores
+from tunesmith.sweep.sending import SWEEP, TransferError, identity_of, local_models, pieces_of
 
-OWN_OBJECT_STORE = 2**28
-"""Bytes, of a Ray that runs on this machine alone: what goes through it there is small."""
 RETRIES_OF_A_PIECE = 3
-LOCAL = "local"
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RayCluster:
-    """Where, and what a trial takes of it."""
-
-    address: str | None = None
-    """`auto`, `HOST:PORT` or `ray://HOST:PORT`; None: `$RAY_ADDRESS`, and without it a Ray of our own on this machine."""
-    cores: int = 1
-    """Of a trial."""
-    gpus: float = 0.0
-    """Of a trial; a part of one is possible."""
-    may_share: bool = True
-    """Machines that have the sweep's directory work in it; else all work in folders of their own."""
-
-    @property
-    def resolved_address(self) -> str:
-        """With the environment looked at; `local`: a Ray of our own."""
-        return self.address or os.environ.get("RAY_ADDRESS") or LOCAL
 
 
 def run_on_ray(
@@ -68,10 +44,10 @@ def run_on_ray(
     """
     if not waiting:
         return
-    ray = _connected(cluster)
+    ray = connected(cluster)
     try:
-        _describe(ray, cluster, say)
-        yield from _Driver(ray, sweep, cluster).run(waiting)
+        describe(ray, cluster, say)
+        yield from _Driver(ray, sweep, cluster, say).run(waiting)
     except ConnectionError as error:
         remedy = f"`tunesmith sweep --resume {sweep.path} --on ray` once it is back"
         found = f"the cluster cannot be reached any more ({first_line(error)})"
@@ -80,65 +56,17 @@ def run_on_ray(
         ray.shutdown()
 
 
-def _connected(cluster: RayCluster) -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is told to anybody
-    address = cluster.resolved_address
-    own: dict[str, Any] = {}
-    if address == LOCAL:
-        own = {"include_dashboard": False, "num_cpus": available_cores(), "object_store_memory": OWN_OBJECT_STORE}
-    try:
-        import ray
-
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except ImportError:
-        found, remedy = "Ray is not installed, or its client is not", "install it with `pip install 'tunesmith[ray]'`"
-        raise ConfigError("sweep --on ray", found, expected="the extra `ray`", remedy=remedy) from None
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        found = f"the Ray cluster at {address} cannot be used ({first_line(error)})"
-        expected = "the address of a running cluster with this Ray and this Python"
-        raise ConfigError("sweep --on ray", found, expected=expected, remedy="correct --ray-address, or install the same there") from None
-    return ray
-
-
-def _describe(ray: Any, cluster: RayCluster, say: Say) -> None:
-    """How many trials at a time, and what stands in their way.
-
-    Raises:
-        ConfigError: a trial wants more than this machine has, and there is no other.
-    """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    places = sum(_places(machine, cluster) for machine in machines)
-    wanted = _count(cluster.cores, "core") + (f" and {cluster.gpus:g} GPUs" if cluster.gpus else "")
-    if places:
-        say(f"Ray has {_count(len(machines), 'machine')} with room for {_count(places, 'trial')} at a time, of {wanted} each")
-    elif cluster.resolved_address != LOCAL:
-        say(f"no machine of the cluster has {wanted} now; waiting for one")  # which a cluster that grows may add
-    else:
-        found = f"a trial of {wanted}, on a machine with {machines[0].get('CPU', 0):g} cores and {machines[0].get('GPU', 0):g} GPUs"
-        raise ConfigError("sweep --on ray", found, expected="at most what there is", remedy="lower --cores or --gpus")
-    if not cluster.gpus and any(machine.get("GPU") for machine in machines):
-        say("the trials run without a GPU, though the cluster has some: --gpus 1 gives each one")
-
-
-def _places(machine: dict[str, float], cluster: RayCluster) -> int:
-    by_cores = machine.get("CPU", 0) // cluster.cores
-    return int(min(by_cores, machine.get("GPU", 0) // cluster.gpus) if cluster.gpus else by_cores)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 class _Driver:
     """Orders out and outcomes in, of one sweep on one cluster."""
 
-    def __init__(self, ray: Any, sweep: SweepDirectory, cluster: RayCluster) -> None:
-        self.ray, self.sweep, self.cluster = ray, sweep, cluster
+    def __init__(self, ray: Any, sweep: SweepDirectory, cluster: RayCluster, say: Say = lambda text: None) -> None:
+        self.ray, self.sweep, self.cluster, self.say = ray, sweep, cluster, say
         self.task = ray.remote(num_cpus=cluster.cores, num_gpus=cluster.gpus, max_retries=0)(carry_out)
-        self.identity = identity_of(sweep)
+        self.models = local_models(sweep)
+        self.identity = identity_of(sweep, self.models)
         self.marker = sweep.path.resolve() / f".driver-{uuid4().hex}"
-        self.packed: Any = None
-        """Refers to the packed sweep, once a machine asked for it."""
+        self.parts: dict[str, list[tuple[str, Any]]] = {}
+        """What machines asked for of the sweep: names of files and references to their pieces."""
         self.away: dict[str, str] = {}
         """Folders on machines without the directory, by machine."""
 
@@ -159,7 +87,7 @@ class _Driver:
                 (done, *_), _ = self.ray.wait(list(running), num_returns=1)
                 trial = running.pop(done)
                 if (end := self._end(done, trial)) is None:
-                    running[self._order(trial, pack=True)] = trial
+                    running[self._order(trial)] = trial
                 else:
                     yield trial, end
             ends = self.sweep.ends()
@@ -169,28 +97,38 @@ class _Driver:
             self._stop(list(running))
             self.marker.unlink(missing_ok=True)
 
-    def _order(self, trial: Trial, *, pack: bool = False) -> Any:
-        if pack and self.packed is None:
-            self.packed = self.ray.put(packed_sweep(self.sweep))
+    def _order(self, trial: Trial) -> Any:
         order = Order(
             sweep=str(self.sweep.path.resolve()),
             marker=str(self.marker) if self.cluster.may_share else None,
             identity=self.identity,
             trial=trial.name,
+            model=trial.model,
+            models=self.models,
             cores=self.cluster.cores,
             gpus=self.cluster.gpus,
             directory=str(Path.cwd()),
             version=metadata.version("tunesmith"),
         )
-        return self.task.remote(order, [self.packed] if self.packed else [])  # in a list, Ray does not fetch it before it is asked to
+        return self.task.remote(order, self.parts)  # references inside of something, Ray does not fetch before it is asked to
+
+    def _send(self, part: str) -> None:
+        """Into the cluster's object store, which moves to a disk what it has no room for."""
+        if part not in self.parts:
+            if part != SWEEP:
+                path = next(model.path for model in self.models if model.part == part)
+                self.say(f"sending {path} to the machines that do not have it")
+            self.parts[part] = [(name, self.ray.put(content)) for name, content in pieces_of(self.sweep, part, self.models)]
 
     def _end(self, reference: Any, trial: Trial) -> TrialEnd | None:
-        """How the attempt ended, written down; None: the machine has to be sent the sweep first."""
+        """How the attempt ended, written down; None: something has to be sent first."""
         try:
             outcome: Outcome = self.ray.get(reference)
             if outcome.end and outcome.away:
                 self._bring_home(outcome, outcome.away, trial)
-        except (self.ray.exceptions.RayError, IncompleteRunError) as error:
+            for part in outcome.lacks:
+                self._send(part)
+        except (self.ray.exceptions.RayError, TransferError) as error:
             return self._lost(error, trial)
         if outcome.end and outcome.end != self.sweep.ends().get(trial.name):  # the trial could not write it here
             self.sweep.append_start(trial, host=outcome.end.host)
@@ -210,8 +148,9 @@ class _Driver:
         written = self.sweep.ends().get(trial.name)
         if written and written.status == "done":
             return written
-        is_ours = isinstance(error, self.ray.exceptions.RayTaskError)  # raised by our own code there, or for want of it
-        what = f"its worker failed: {_last_line(error)}" if is_ours else f"its worker was lost: {first_line(error)}"
+        exceptions = self.ray.exceptions
+        is_ours = isinstance(error, exceptions.RayTaskError) and not isinstance(getattr(error, "cause", None), exceptions.RayError)
+        what = f"its worker failed: {_last_line(error)}" if is_ours else f"its worker was lost: {_in_short(error)}"
         end = TrialEnd(name=trial.name, status="failed", error=what, seconds=0.0, host=self.sweep.host_of(trial), is_lost=not is_ours)
         self.sweep.append_end(end)
         return end
@@ -253,3 +192,8 @@ class _Driver:
 def _last_line(error: Exception) -> str:
     """Of a traceback: what was raised."""
     return next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+
+
+def _in_short(error: Exception) -> str:
+    """Without what Ray advises to those who run the cluster."""
+    return re.split(r", node ID: |\. This can happen if | To see node death ", first_line(error))[0]

@@ -7,7 +7,8 @@ The best is chosen on the validation split, and its figures on the test split ar
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,9 +117,21 @@ def build_report(sweep: SweepDirectory) -> SweepReport:
         metrics=metrics,
         curves=tuple(learning_curves(sweep, trials, done, reports)),
         best=best,
-        notes=notes,
+        notes=(*notes, *_mixed_weights(trials, done)),
         num_test=max((report.num_examples for report in reports.values()), default=0),
     )
+
+
+def _mixed_weights(trials: Sequence[Trial], done: Mapping[str, RunDirectory]) -> Iterator[str]:
+    """Models whose trials began with unlike weights, as where machines fetched them from unlike places."""
+    weights: dict[str, dict[str, str]] = defaultdict(dict)
+    for trial in trials:
+        if run := done.get(trial.name):
+            model = run.record()["model"]
+            weights[trial.model].setdefault(model.get("weights", ""), f"{trial.name} with those of {model['origin']}")
+    for model, found in weights.items():
+        if len(found) > 1:
+            yield f"the trials of {model} do not compare: not all began with the same weights, {' and '.join(found.values())}"
 
 
 def _is_done(end: TrialEnd | None) -> bool:

@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from tunesmith.files import remove_leftovers, write_text
+from tunesmith.sweep.cluster import RayCluster
 from tunesmith.sweep.directory import SweepDirectory, TrialEnd
 from tunesmith.sweep.local import run_here
-from tunesmith.sweep.on_ray import RayCluster, run_on_ray
+from tunesmith.sweep.on_ray import run_on_ray
 from tunesmith.sweep.page import render_page
 from tunesmith.sweep.plan import Trial
 from tunesmith.sweep.report import SweepReport, build_report
@@ -62,11 +64,16 @@ def run_sweep(
 
         lost = {trial.name: 0 if retry else _times_lost(sweep, trial) for trial in left}
         for number, (trial, end) in enumerate(with_retries(run, left, lost, retries, say), start=1):
-            say(f"{number} of {len(left)}: {trial.name} " + (f"failed: {end.error}" if end.error else f"done in {end.seconds:,.0f} s"))
+            say(f"{number} of {len(left)}: {trial.name} {_came_to(end)}")
         report = build_report(sweep)
         sweep.write_report(report.to_json())
         write_text(sweep.page_file, render_page(report, title=str(sweep.path)))
     return report
+
+
+def _came_to(end: TrialEnd) -> str:
+    where = f" on {end.host}" if end.host and end.host != socket.gethostname() else ""
+    return f"failed{where}: {end.error}" if end.error else f"done in {end.seconds:,.0f} s{where}"
 
 
 def remaining(sweep: SweepDirectory, *, retries: int, retry: bool) -> list[Trial]:
