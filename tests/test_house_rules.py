@@ -23,7 +23,7 @@ FLOORS = (
     {"data", "render", "engine"},
     {"tuned"},
     {"together"},
-    {"chat"},
+    {"chat", "vllm"},
     {"train", "evaluate"},
     {"analyze", "export", "serve", "sweep", "synthesize"},
     {"studio", "api_ranks"},

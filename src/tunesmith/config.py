@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tunesmith.errors import ConfigError
 
 Method = Literal["lora", "qlora", "full", "freeze"]
+Engine = Literal["tunesmith", "vllm"]
 
 ADAPTER_METHODS: tuple[Method, ...] = ("lora", "qlora")
 """Those that leave the base model as it is and train adapters beside it."""
@@ -231,14 +232,14 @@ class GenerateConfig(Settings):
     max_prompt_tokens: int | None = Field(default=None, ge=1)
     """Most tokens in a prompt; None allows what the context leaves beside `max_new_tokens`."""
     temperature: float = Field(default=0.0, ge=0)
-    """0 is greedy; above, tokens are sampled from the softened distribution."""
+    """0 is greedy (as is all below 0.00001); above, tokens are sampled from the softened distribution."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Sample from the smallest set of tokens with this much probability (nucleus sampling, Holtzman et al. 2020)."""
     top_k: int | None = Field(default=None, ge=1)
     """Sample from this many most likely tokens; None allows all."""
     min_p: float = Field(default=0.0, ge=0, lt=1)
     """Sample from tokens at least this fraction as likely as the likeliest (Nguyen et al. 2024, arXiv:2407.01082)."""
-    repetition_penalty: float = Field(default=1.0, gt=0)
+    repetition_penalty: float = Field(default=1.0, ge=0.01, le=100)
     """Above 1, tokens of the prompt and of the completion so far become less likely (Keskar et al. 2019, arXiv:1909.05858)."""
     stop: tuple[str, ...] = ()
     """A completion ends before the first of these strings."""
@@ -260,6 +261,10 @@ class GenerateConfig(Settings):
 class EvaluateConfig(Settings):
     """Base against tuned on held-out examples."""
 
+    engine: Engine = "tunesmith"
+    """Who answers the prompts: our own generation, or vLLM. Losses are always our engine's."""
+    vllm_options: str = ""
+    """Further words for vLLM's command line, as a shell would read them."""
     split: Literal["test", "validation", "train"] = "test"
     limit: int | None = Field(default=None, ge=1)
     """Evaluate a seeded sample of this many examples; None evaluates all."""
@@ -289,6 +294,10 @@ class EvaluateConfig(Settings):
 class BenchmarkConfig(Settings):
     """Public benchmarks, through lm-evaluation-harness."""
 
+    engine: Engine = "tunesmith"
+    """Who answers: our own engine, or vLLM, for tasks that have answers written out alone."""
+    vllm_options: str = ""
+    """As in `EvaluateConfig`."""
     tasks: tuple[str, ...]
     """Plain names (`arc`, `hellaswag`, `mmlu`, `truthfulqa`) or the harness' own names of tasks, groups and tags."""
     data: str | None = None
@@ -558,8 +567,10 @@ class ServeConfig(Settings):
     """Address to listen on; any but a loopback address needs keys."""
     port: int = Field(default=8000, ge=0, le=65535)
     """0 takes a free one."""
-    engine: Literal["tunesmith", "vllm"] = "tunesmith"
+    engine: Engine = "tunesmith"
     """Our own generation, or hand over to vLLM."""
+    vllm_options: str = ""
+    """As in `EvaluateConfig`."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     """Of requests that name none. 0 is how evaluations ask; OpenAI's own servers take 1."""
     max_tokens: int = Field(default=1024, ge=1)

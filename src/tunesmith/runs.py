@@ -56,7 +56,8 @@ class RunDirectory:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        """The directory's, also where it is called `.`; a link to it has a name of its own."""
+        return (self.path.resolve() if self.path.name in ("", "..") else self.path).name
 
     @property
     def metrics_file(self) -> Path:
@@ -94,6 +95,11 @@ class RunDirectory:
     def evaluation_answers_file(self) -> Path:
         """Of the latest evaluation, before they were scored."""
         return self.evaluation_dir / "answers.jsonl"
+
+    @property
+    def evaluation_vllm_log_file(self) -> Path:
+        """What vLLM said, where the latest evaluation asked it."""
+        return self.evaluation_dir / "vllm.log"
 
     @property
     def evaluation_report_file(self) -> Path:

@@ -79,7 +79,7 @@ FLAGS = {
     },
     "evaluate": {
         "--split", "--limit", "--max-new-tokens", "--batch-size", "--scorer", "--weight", "--embeddings", "--confidence", "--seed",
-        "--rescore", "--dtype", "--device", "--require", "--processes", "--json",
+        "--rescore", "--engine", "--vllm-options", "--dtype", "--device", "--require", "--processes", "--json",
     },
     "judge": {
         "--judge", "--judge-model", "--mode", "--rubric", "--hide-reference", "--repeats", "--inconsistent", "--votes", "--confidence",
@@ -88,7 +88,7 @@ FLAGS = {
     },
     "benchmark": {
         "--tasks", "--data", "--limit", "--first", "--num-fewshot", "--chat-template", "--confidence", "--overlap-words", "--seed", "--out",
-        "--dtype", "--device", "--processes", "--json",
+        "--engine", "--vllm-options", "--dtype", "--device", "--processes", "--json",
     },
     "baseline": {
         "--model", "--instructions", "--shots", "--pick-shots", "--documents", "--passages", "--retriever", "--endpoint",
@@ -117,10 +117,10 @@ FLAGS = {
         "--judge", "--judge-model", "--budget-tokens", "--shown", "--seed", "--dtype", "--device", "--json",
     },
     "export": {
-        "--to", "--out", "--dtype", "--type", "--repo", "--adapter", "--public", "--licence", "--temperature", "--num-ctx",
+        "--to", "--out", "--dtype", "--type", "--repo", "--adapter", "--public", "--replace", "--licence", "--temperature", "--num-ctx",
         "--parity-examples", "--parity-tokens", "--device", "--json",
     },
-    "publish": {"--to", "--repo", "--public", "--licence", "--out", "--json"},
+    "publish": {"--to", "--repo", "--public", "--replace", "--licence", "--out", "--json"},
     "studio": {"--runs", "--data", "--host", "--port", "--allow-host", "--open", "--no-open", "--json"},
     "runs list": {"--runs-dir", "--json"},
     "runs show": {"--json"},
@@ -131,7 +131,7 @@ FLAGS = {
     },
     "serve": {
         "--host", "--port", "--engine", "--dry-run", "--make-key", "--keys", "--allow-origin", "--allow-host", "--temperature",
-        "--max-tokens", "--guardrails",
+        "--max-tokens", "--guardrails", "--vllm-options",
         "--batch-size", "--queue-size", "--max-choices", "--request-seconds", "--step-seconds", "--client-seconds", "--grace-seconds",
         "--max-body-bytes", "--max-connections", "--log-prompts", "--dtype", "--device", "--json",
     },
@@ -211,6 +211,9 @@ DEFAULTS = {
     ("generate", "top_k"): "all",
     ("generate", "stop"): "none",
     ("generate", "logprobs"): "none",
+    ("evaluate", "vllm_options"): "none",
+    ("benchmark", "vllm_options"): "none",
+    ("serve", "vllm_options"): "none",
 }
 """How help words a default that is no number or name."""
 

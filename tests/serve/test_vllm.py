@@ -14,8 +14,9 @@ from tunesmith.engine.loading import load_tokenizer
 from tunesmith.errors import ConfigError
 from tunesmith.render.renderer import Renderer
 from tunesmith.runs import RunDirectory
-from tunesmith.serve.vllm import chat_template, hand_over, vllm_command
+from tunesmith.serve.vllm import hand_over, vllm_command
 from tunesmith.train.train import train
+from tunesmith.vllm.chat_template import chat_template
 
 CONVERSATIONS = [
     messages(("u", "What is 1?")),
@@ -86,6 +87,16 @@ def test_what_vllm_cannot_serve(runs: tuple[Path, ...], tiny_llama: Path, tmp_pa
 def test_without_vllm_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(
-        ConfigError, match=r"vLLM is not installed; expected the package vllm\. To go on: install it with `pip install vllm`"
+        ConfigError, match=r"vLLM is not installed: there is no program `vllm` on PATH; expected .*install it with `pip install vllm`"
     ):
         hand_over(["vllm", "serve"], ServeConfig(models=("x",)))
+
+
+def test_names_and_the_users_own_words(runs: tuple[Path, ...], tiny_llama: Path, tmp_path: Path) -> None:
+    config = ServeConfig(models=(str(runs[0]),), vllm_options="--gpu-memory-utilization 0.5 --seed '1'")
+    assert vllm_command(config, directory=tmp_path)[-4:] == ["--gpu-memory-utilization", "0.5", "--seed", "1"]
+    with pytest.raises(ConfigError, match="No closing quotation"):
+        vllm_command(ServeConfig(models=(str(runs[0]),), vllm_options="--seed '1"), directory=tmp_path)
+    shadowed = small_run(tmp_path, BASE, tiny_llama)
+    with pytest.raises(ConfigError, match=f"two models are called '{BASE}'"):
+        vllm_command(ServeConfig(models=(str(shadowed.path),)), directory=tmp_path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tunesmith.cli.command import NEEDED, verb
-from tunesmith.cli.group import Processes, start_group
-from tunesmith.cli.options import Device, Dtype, Json
+from tunesmith.cli.group import Processes, check_engine, start_group
+from tunesmith.cli.options import Device, Dtype, Json, VllmOptions
 from tunesmith.cli.progress import stages, waiting
 from tunesmith.cli.terminal import print_json, print_wrapped, say
 
@@ -60,6 +60,14 @@ def benchmark(
         Path | None,
         typer.Option(metavar="DIR", help="Where the results go. [default: RUN/benchmarks, else benchmarks]"),
     ] = None,
+    engine: Annotated[
+        Literal["tunesmith", "vllm"] | None,
+        typer.Option(
+            help="Who answers: our own engine, or a vLLM that is started for it, where all tasks have answers written out (gsm8k, ifeval) "
+            "and none compares likelihoods. [default: tunesmith]"
+        ),
+    ] = None,
+    vllm_options: VllmOptions = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     processes: Processes = None,
@@ -69,10 +77,13 @@ def benchmark(
 
     The same command goes on where an interrupted one stopped.
     """
+    check_engine(engine, vllm_options, processes)
     start_group(context, processes)
     from tunesmith.config import BenchmarkConfig, build
 
     settings = {
+        "engine": engine,
+        "vllm_options": vllm_options,
         "tasks": tuple(name.strip() for name in tasks.split(",")),
         "data": data,
         "limit": limit,
@@ -115,4 +126,5 @@ command = verb(
     "tunesmith benchmark smollm2-135m-instruct --tasks mmlu --num-fewshot 5 --data eval --out benchmarks/smollm2",
     "tunesmith benchmark runs/faq runs/faq-2 --tasks piqa,winogrande --json > report.json",
     "tunesmith benchmark runs/faq --tasks mmlu --processes 4",
+    "tunesmith benchmark runs/faq --tasks gsm8k --limit 200 --engine vllm",
 )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tunesmith.cli.command import verb
-from tunesmith.cli.group import Processes, start_group
-from tunesmith.cli.options import Device, Dtype, Json, Run
+from tunesmith.cli.group import Processes, check_engine, start_group
+from tunesmith.cli.options import Device, Dtype, Json, Run, VllmOptions
 from tunesmith.cli.progress import stages, waiting
 from tunesmith.cli.terminal import print_json, print_wrapped, say, suggest
 from tunesmith.errors import ConfigError, GateError
@@ -46,6 +46,14 @@ def evaluate(
         bool,
         typer.Option("--rescore", help="Score the last evaluation's answers anew, asking no model; what is not given is as it was."),
     ] = False,
+    engine: Annotated[
+        Literal["tunesmith", "vllm"] | None,
+        typer.Option(
+            help="Who writes the answers: our own generation, or a vLLM that is started for it. Losses are always our "
+            "own. [default: tunesmith]"
+        ),
+    ] = None,
+    vllm_options: VllmOptions = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
     require: Annotated[
@@ -61,6 +69,8 @@ def evaluate(
 
     generation = {"max_new_tokens": max_new_tokens, "batch_size": batch_size}
     settings = {
+        "engine": engine,
+        "vllm_options": vllm_options,
         "split": split,
         "limit": limit,
         "scorers": scorer or None,
@@ -74,6 +84,7 @@ def evaluate(
     if rescore and (dtype, device, processes) != ("auto", "auto", None):
         found = "--dtype, --device or --processes with it"
         raise ConfigError("--rescore", found, expected="none of them: no model is asked", remedy="leave them out, or answer anew")
+    check_engine(engine, vllm_options, processes)
     start_group(context, processes)
     with waiting("loading torch and transformers"):
         from tunesmith.distributed.group import joined
@@ -142,4 +153,5 @@ command = verb(
     "tunesmith evaluate runs/faq --rescore --scorer polite.py:polite",
     "tunesmith evaluate runs/faq --require better --json > report.json",
     "tunesmith evaluate runs/faq --processes 4",
+    "tunesmith evaluate runs/faq --engine vllm",
 )

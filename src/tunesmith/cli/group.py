@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from tunesmith.errors import ConfigError
+
 Processes = Annotated[
     int | None,
     typer.Option(
@@ -14,6 +16,23 @@ Processes = Annotated[
         help="Share the work among so many processes of this machine, one for each GPU; not with torchrun or srun. [default: 1]",
     ),
 ]
+
+
+def check_engine(engine: str | None, vllm_options: str | None, processes: int | None = None) -> None:
+    """Refuse what cannot go together.
+
+    Raises:
+        ConfigError: vLLM's options without vLLM, or several processes that would ask it.
+    """
+    if vllm_options is not None and engine != "vllm":
+        raise ConfigError("--vllm-options", "no --engine vllm", expected="both, or neither", remedy="add --engine vllm, or leave it out")
+    if engine == "vllm" and processes not in (None, 1):
+        raise ConfigError(
+            "--engine vllm",
+            f"--processes {processes} with it",
+            expected="one process: vLLM spreads its work by itself",
+            remedy="leave --processes out; --vllm-options '--tensor-parallel-size N' takes N GPUs",
+        )
 
 
 def start_group(context: typer.Context, processes: int | None) -> None:

@@ -15,6 +15,8 @@ Dtype = Annotated[
     Literal["auto", "float32", "bfloat16"], typer.Option("--dtype", help="Compute type; `auto` is bfloat16 where the device has it.")
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute; `auto` is the GPU if there is one.")]
+VLLM_OPTIONS = "With --engine vllm: further words of its own, such as '--gpu-memory-utilization 0.5'. [default: none]"
+VllmOptions = Annotated[str | None, typer.Option(metavar="TEXT", help=VLLM_OPTIONS)]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory, such as runs/faq.", show_default=False)]
 
 COLUMNS, READING = "Columns and template", "Reading"

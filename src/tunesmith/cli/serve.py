@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tunesmith.cli.command import verb
-from tunesmith.cli.options import Device, Dtype, Json
+from tunesmith.cli.group import check_engine
+from tunesmith.cli.options import VLLM_OPTIONS, Device, Dtype, Json
 from tunesmith.cli.progress import waiting
 from tunesmith.cli.terminal import print_json, say, table
 from tunesmith.errors import ConfigError
@@ -41,11 +42,12 @@ def serve(
     port: Annotated[int | None, typer.Option(metavar="N", help="0 takes a free one. [default: 8000]", rich_help_panel=ADDRESS)] = None,
     engine: Annotated[
         Literal["tunesmith", "vllm"] | None,
-        typer.Option(help="Our own generation, or vLLM where it is installed and has a GPU. [default: tunesmith]", rich_help_panel=ADDRESS),
+        typer.Option(help="Our own generation, or vLLM where it is installed. [default: tunesmith]", rich_help_panel=ADDRESS),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --engine vllm: print its command instead of starting it.", rich_help_panel=ADDRESS)
     ] = False,
+    vllm_options: Annotated[str | None, typer.Option(metavar="TEXT", help=VLLM_OPTIONS, rich_help_panel=ADDRESS)] = None,
     make_key: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Make a key, print it this once, keep its hash, and serve nothing.", rich_help_panel=ACCESS),
@@ -133,6 +135,7 @@ def serve(
         _make_key(keys, make_key, as_json=as_json)
         return
     _check(models, engine, dry_run=dry_run)
+    check_engine(engine, vllm_options)
     from tunesmith.config import ServeConfig, build
 
     settings = {
@@ -140,6 +143,7 @@ def serve(
         "host": host,
         "port": port,
         "engine": engine,
+        "vllm_options": vllm_options,
         "keys_file": keys,
         "allow_origins": tuple(allow_origin or ()),
         "allow_hosts": tuple(allow_host or ()),

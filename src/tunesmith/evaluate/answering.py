@@ -19,7 +19,7 @@ from tunesmith.config import EvaluateConfig
 from tunesmith.engine.adapters import as_base
 from tunesmith.engine.room import watch_peak
 from tunesmith.engine.score import score
-from tunesmith.errors import DataError
+from tunesmith.errors import ConfigError, DataError
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer
 from tunesmith.evaluate.scorers import WEIGHTED, Score, Scorer, metric_of, weighted_score
 from tunesmith.render.chunks import Renderings, render_all
@@ -54,9 +54,9 @@ class Answers:
     losses: Sequence[ExampleLoss]
     """On the references."""
     completions: Sequence[Completion] | None
-    """None for raw text: there is nothing to answer."""
+    """None for raw text, where there is nothing to answer, and where the losses alone were asked for."""
     effort: Effort | None
-    """None for raw text, and for answers that were kept from another run's evaluation."""
+    """None for raw text, for answers that were kept from another run's evaluation, and where another engine gave them."""
 
 
 def render_examples(examples: Sequence[Example], renderer: Renderer, max_length: int, say: Callable[[str], None]) -> list[Renderings]:
@@ -92,6 +92,7 @@ def answer_examples(
     *,
     on_progress: OnProgress | None = None,
     switched_off: bool = False,
+    losses_alone: bool = False,
 ) -> Answers:
     """Measure the model's loss on every reference and let it answer every prompt (raw text: the loss alone).
 
@@ -102,13 +103,14 @@ def answer_examples(
         label: the model's, for progress.
         on_progress: told the stage (`base: loss`, `base: answers`), how many are done and of how many.
         switched_off: the model's adapter is left aside; the base model answers.
+        losses_alone: nothing is answered.
     """
     tell = on_progress or _ignore
     sequences = [sequence for renderings in rendered for sequence in renderings]
     examples = [renderings[0].example for renderings in rendered]
     with as_base(opened.network) if switched_off else nullcontext():
         losses = score(opened.hugging_face_network, sequences, on_progress=lambda done: tell(f"{label}: loss", done, len(sequences)))
-        if examples[0].text is not None:
+        if losses_alone or examples[0].text is not None:
             return Answers(losses=_add_up(losses, rendered), completions=None, effort=None)
         completions, effort = complete_examples(opened, examples, config, lambda done: tell(f"{label}: answers", done, len(examples)))
     return Answers(losses=losses, completions=completions, effort=effort)
@@ -117,10 +119,14 @@ def answer_examples(
 def complete_examples(
     opened: OpenedModel, examples: Sequence[Example], config: EvaluateConfig, on_progress: Callable[[int], None]
 ) -> tuple[list[Completion], Effort]:
-    """Let the model answer every prompt; what that took."""
-    prompts = [
-        opened.prompt_ids(example.prompt_messages, config.generation, fields=example.fields, place=example.source) for example in examples
-    ]
+    """Let the model answer every prompt; what that took.
+
+    Raises:
+        ConfigError: the settings ask for another engine.
+    """
+    if config.engine != "tunesmith":
+        raise ConfigError("engine", config.engine, expected="our own here", remedy="set it for `evaluate` and `benchmark` alone")
+    prompts = render_prompts(opened, examples, config)
     started = time.perf_counter()
     with watch_peak(opened.loaded.device) as peak:
         completions = opened.complete_prompts(prompts, config.generation, on_progress=on_progress)
@@ -131,6 +137,13 @@ def complete_examples(
         peak_memory_bytes=peak.bytes,
     )
     return completions, effort
+
+
+def render_prompts(opened: OpenedModel, examples: Sequence[Example], config: EvaluateConfig) -> list[tuple[int, ...]]:
+    """Every prompt's tokens, whoever answers."""
+    return [
+        opened.prompt_ids(example.prompt_messages, config.generation, fields=example.fields, place=example.source) for example in examples
+    ]
 
 
 def _add_up(losses: Sequence[ExampleLoss], rendered: Sequence[Renderings]) -> list[ExampleLoss]:

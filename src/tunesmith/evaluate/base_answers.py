@@ -46,6 +46,7 @@ def base_identity(run: RunDirectory, tuned: OpenedModel, rendered: Sequence[Rend
         "examples": _digest(rendered),
         "num_examples": len(rendered),
         "generation": config.generation.model_dump(mode="json"),
+        "losses_alone": config.engine != "tunesmith",
         "dtype": dtype_name(tuned.loaded.dtype),
         "device": _device(tuned.loaded.device),
         "threads": torch.get_num_threads(),

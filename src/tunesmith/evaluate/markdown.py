@@ -65,12 +65,13 @@ def _flips(report: EvaluationReport) -> str:
 def _settings(report: EvaluationReport) -> str:
     generation = report.settings["generation"]
     decoding = "greedy" if generation["temperature"] == 0 else f"sampled at temperature {generation['temperature']:g}"
+    by = f", answers by {escaped(report.answered_by)}" if report.answered_by else ""
     left_out = f", {counted(report.num_left_out, 'example')} left out as too long" if report.num_left_out else ""
     lines = [
         f"base model: {escaped(report.model_name)}",
         f"run: {escaped(report.run_name)}",
         f"data: {report.split} split, {counted(report.num_examples, 'example')}{left_out}, fingerprint `{report.data_fingerprint}`",
-        f"decoding: {decoding}, at most {generation['max_new_tokens']} new tokens, seed {report.settings['seed']}",
+        f"decoding: {decoding}, at most {generation['max_new_tokens']} new tokens, seed {report.settings['seed']}{by}",
         f"verdict: by {' and '.join(escaped(comparison.metric.title) for comparison in report.headline)}; paired tests, corrected for "
         f"{counted(len(report.comparisons), 'metric')} (Holm)",
     ]

@@ -79,6 +79,8 @@ class EvaluationReport:
     reference_median_words: float
     base: AnswerShape
     tuned: AnswerShape
+    answered_by: str = ""
+    """`vLLM 0.32.0` where not our own engine generated the answers; losses are always its own."""
 
     @property
     def headline(self) -> tuple[Comparison, ...]:
@@ -123,9 +125,10 @@ class EvaluationReport:
 
     def summary_lines(self) -> list[str]:
         """For the terminal; holds square brackets, so print it without markup."""
-        left_out = [f"left out, too long: {counted(self.num_left_out, 'example')}"] if self.num_left_out else []
+        notes = [f"left out, too long: {counted(self.num_left_out, 'example')}"] if self.num_left_out else []
+        notes += [f"answers by {self.answered_by}, losses by tunesmith's own engine"] if self.answered_by else []
         confused = ["", *confusion_lines(self.confusion)] if self.confusion else []
-        return [*(c.sentence for c in self.headline), "", *_table_lines(self), "", *_answer_lines(self), *left_out, *confused]
+        return [*(c.sentence for c in self.headline), "", *_table_lines(self), "", *_answer_lines(self), *notes, *confused]
 
 
 def build_report(
@@ -138,6 +141,7 @@ def build_report(
     data_fingerprint: str,
     num_left_out: int = 0,
     date: str | None = None,
+    answered_by: str = "",
 ) -> EvaluationReport:
     """Compare base and tuned over `records`; `num_left_out` examples of the split could not be evaluated.
 
@@ -165,6 +169,7 @@ def build_report(
         reference_median_words=median([num_words(record.reference) for record in answered] or [0]),
         base=_shape([record.base for record in answered]),
         tuned=_shape([record.tuned for record in answered]),
+        answered_by=answered_by,
     )
 
 

@@ -23,7 +23,7 @@ from tunesmith.files import read_json_lines, write_json_lines
 from tunesmith.runs import RunDirectory
 
 SCHEMA_VERSION = 1
-OF_THE_ANSWERS = ("split", "limit", "generation")
+OF_THE_ANSWERS = ("engine", "split", "limit", "generation")
 """Settings that other answers would come of; with a limit the seed is one as well, as it draws the sample."""
 
 
@@ -41,9 +41,11 @@ class Asked:
     """Examples of the split that were too long to ask."""
     settings: Mapping[str, Any]
     """The whole `EvaluateConfig`, its scorers as they were resolved."""
+    answered_by: str = ""
+    """As in `EvaluationReport`."""
 
     @classmethod
-    def now(cls, run: RunDirectory, config: EvaluateConfig, *, num_left_out: int) -> Asked:
+    def now(cls, run: RunDirectory, config: EvaluateConfig, *, num_left_out: int, answered_by: str = "") -> Asked:
         """Today, by the run as it is."""
         return cls(
             date=datetime.now(UTC).date().isoformat(),
@@ -51,6 +53,7 @@ class Asked:
             data_fingerprint=run.record()["data"]["fingerprint"],
             num_left_out=num_left_out,
             settings=config.model_dump(mode="json"),
+            answered_by=answered_by,
         )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from tunesmith.config import BenchmarkConfig
 from tunesmith.data.storing.prepared import load_data_of
 from tunesmith.distributed.group import Group, joined
-from tunesmith.engine.loading import dtype_name
 from tunesmith.errors import DataError, RunError
 from tunesmith.evaluate.benchmarks.answers import ask
 from tunesmith.evaluate.benchmarks.catalog import FOUR, TaskNames, find_benchmarks
@@ -29,7 +29,9 @@ from tunesmith.evaluate.benchmarks.report import BenchmarkReport, BenchmarkScore
 from tunesmith.evaluate.benchmarks.scores import Outcome, Place, Score, require_same_documents
 from tunesmith.evaluate.benchmarks.sources import find_source
 from tunesmith.evaluate.benchmarks.tasks import LoadedBenchmark, load_benchmark
+from tunesmith.evaluate.benchmarks.through_vllm import VllmOpener, launch_beside, require_written_answers, vllm_models
 from tunesmith.evaluate.run_page import refresh_pages
+from tunesmith.evaluate.through_vllm import require_vllm
 from tunesmith.files import write_json, write_text
 from tunesmith.runs import RunDirectory, is_run
 
@@ -58,30 +60,40 @@ def run_benchmarks(
         out: where answers, records and report go.
 
     Raises:
-        ConfigError: a benchmark is unknown or cannot be run.
+        ConfigError: a benchmark is unknown or cannot be run; vLLM is not installed, or is asked for what it cannot do.
         DataError: its documents are not there.
         AssetError: a model or the wheel is not there.
         RunError: a run has not finished.
     """
     with joined(device) as group:
         say, on_progress = (say or _ignore, on_progress or _ignore) if group.is_first else (_ignore, _ignore)
-        return _run(references, config, out, Opener(dtype=dtype, device=device, say=say), say, on_progress, group)
+        return _run(references, config, out, dtype, device, say, on_progress, group)
 
 
 def _run(
-    references: Sequence[str], config: BenchmarkConfig, out: Path, opener: Opener, say: Say, on_progress: OnProgress, group: Group
+    references: Sequence[str],
+    config: BenchmarkConfig,
+    out: Path,
+    dtype: str,
+    device: str,
+    say: Say,
+    on_progress: OnProgress,
+    group: Group,
 ) -> BenchmarkReport:
+    if config.engine == "vllm":
+        require_vllm(group)
     benchmarks = find_benchmarks(config.tasks, TaskNames.for_names(config.tasks, say))
     contestants = find_contestants(references, say)
     index, source = TaskNames.for_names([leaf.name for one in benchmarks for leaf in one.leaves], say), find_source(config.data, say)
     loaded = [load_benchmark(benchmark, index, source, config, say) for benchmark in benchmarks]
     outcomes: dict[str, dict[str, Outcome]] = {one.benchmark.name: {} for one in loaded}
-    for contestant in contestants:
-        with opener.opened(contestant) as (opened, model):
-            type_name, device_name = dtype_name(opened.loaded.dtype), opened.loaded.device.type
-            folder = out / contestant.folder(opened)
-            for one in loaded:
-                outcomes[one.benchmark.name][contestant.label] = _ask_all(model, one, contestant.label, config, folder, on_progress)
+    with closing(_opener(contestants, loaded, config, out, dtype, device, say)) as opener:
+        for contestant in contestants:
+            with opener.opened(contestant) as opened:
+                folder = out / contestant.folder(opened)
+                for one in loaded:
+                    outcome = _ask_all(opened.model, one, contestant.label, config, folder, on_progress)
+                    outcomes[one.benchmark.name][contestant.label] = outcome
     for of_benchmark in outcomes.values():
         require_same_documents(of_benchmark)
     report = BenchmarkReport(
@@ -89,8 +101,8 @@ def _run(
         settings=config.model_dump(mode="json"),
         data=source.words,
         versions=versions(),
-        dtype=type_name,
-        device=device_name,
+        dtype=opened.dtype,
+        device=opened.device,
         models=tuple(contestant.label for contestant in contestants),
         benchmarks=_scores(loaded, outcomes, _overlaps(contestants, outcomes, config, say), config),
         averages=_averages(contestants, outcomes, config),
@@ -98,6 +110,23 @@ def _run(
     )
     group.from_first(lambda: _write(out, report))
     return report
+
+
+def _opener(
+    contestants: Sequence[Contestant],
+    loaded: Sequence[LoadedBenchmark],
+    config: BenchmarkConfig,
+    out: Path,
+    dtype: str,
+    device: str,
+    say: Say,
+) -> Opener | VllmOpener:
+    """Refuses before anything is started."""
+    if config.engine == "tunesmith":
+        return Opener(dtype=dtype, device=device, say=say)
+    require_written_answers(loaded)
+    launch = launch_beside(out, dtype=dtype, options=config.vllm_options)
+    return VllmOpener(vllm_models(contestants, say), launch, device=device, say=say)
 
 
 def _ask_all(

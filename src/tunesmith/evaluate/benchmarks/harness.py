@@ -18,6 +18,7 @@ import copy
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import jinja2
@@ -29,6 +30,7 @@ from tunesmith.engine.generation.generate import generate
 from tunesmith.engine.likelihood import TOKENS_PER_PACK, Likelihood, LikelihoodRequest, log_likelihoods, rolling_log_likelihoods
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.tuned import OpenedModel
+from tunesmith.types import Completion
 
 try:
     from lm_eval.api.model import LM, TemplateLM
@@ -42,13 +44,17 @@ except ImportError as error:
         remedy="pip install 'tunesmith[bench]'",
     ) from error
 
-__all__ = ["LM", "TunesmithLM", "evaluate", "generate_config"]
+__all__ = ["LM", "Completing", "TunesmithLM", "evaluate", "generate_config"]
 """What the others of this room need of the harness comes from here, so that its absence is said in one place."""
 
 logger = logging.getLogger(__name__)
 
 SAMPLING_KEYS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 """Generation arguments of a task that are handed on; `top_k: 0` means all, as in transformers."""
+
+
+Completing = Callable[..., list[Completion]]
+"""`engine.generation.generate.generate` without its network, or another engine's."""
 
 
 class TunesmithLM(TemplateLM):  # type: ignore[misc]
@@ -85,6 +91,8 @@ class TunesmithLM(TemplateLM):  # type: ignore[misc]
         self.max_gen_toks, self.tokens_per_pack, self.generation_batch_size = max_gen_toks, tokens_per_pack, generation_batch_size
         self.custom_prefix_token_id = prefix_token_id
         self.stop_ids = _stop_ids(network, tokenizer) | set(stop_ids)
+        self.complete: Completing = partial(generate, network)
+        """Who writes answers out."""
 
     @classmethod
     def of(cls, opened: OpenedModel, **settings: Any) -> TunesmithLM:
@@ -203,8 +211,7 @@ class TunesmithLM(TemplateLM):  # type: ignore[misc]
             raise DataError("prompts", f"{len(empty)} without a token", expected="a text to go on from", remedy="pass add_bos_token=True")
         _say_cut([max(0, len(encoded[context]) - room) for context in contexts], room)
         with _bar(len(contexts), "completions", disable_tqdm) as on_progress:
-            completions = generate(
-                self.network,
+            completions = self.complete(
                 [encoded[context][-room:] for context in contexts],
                 config,
                 stop_ids=self.stop_ids,

@@ -41,10 +41,19 @@ class Contestant:
     against: str | None = None
     """Label of the model it is compared with; None for the first."""
 
-    def folder(self, opened: OpenedModel) -> str:
+    def folder(self, opened: Opened) -> str:
         """Where its answers are kept: they hold for these weights in this type on this kind of device alone."""
-        loaded = opened.loaded
-        return f"{self.label}-{self.fingerprint[:8]}-{dtype_name(loaded.dtype)}-{loaded.device.type}"
+        return f"{self.label}-{self.fingerprint[:8]}-{opened.dtype}-{opened.device}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Opened:
+    """A model that answers."""
+
+    model: TunesmithLM
+    dtype: str
+    device: str
+    """What computes: `cpu`, `cuda`, or another engine with its version, `vllm-0.32.0`."""
 
 
 def find_contestants(references: Sequence[str], say: Say) -> tuple[Contestant, ...]:
@@ -100,12 +109,17 @@ class Opener:
         self._held: tuple[str, OpenedModel] | None = None
 
     @contextmanager
-    def opened(self, contestant: Contestant) -> Iterator[tuple[OpenedModel, TunesmithLM]]:
+    def opened(self, contestant: Contestant) -> Iterator[Opened]:
         """The model, as the harness sees it, within the block."""
         opened = self._open(contestant)
         switched_off = contestant.is_base and opened.network is not opened.loaded.network
         with as_base(opened.network) if switched_off else nullcontext():
-            yield opened, TunesmithLM.of(opened)
+            loaded = opened.loaded
+            yield Opened(model=TunesmithLM.of(opened), dtype=dtype_name(loaded.dtype), device=loaded.device.type)
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        self._held = None
 
     def _open(self, contestant: Contestant) -> OpenedModel:
         if self._held and self._held[0] == contestant.reference:
