@@ -39,6 +39,17 @@ def test_create_open_and_read_back(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(run)) == run
 
 
+def test_the_name_of_the_directory_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create_run(tmp_path, "faq", RECORD)
+    (tmp_path / "production").symlink_to(run.path)
+    (run.path / "model").mkdir()
+    monkeypatch.chdir(run.path / "model")
+    assert open_run(Path("..")).name == "faq"
+    monkeypatch.chdir(run.path)
+    assert open_run(Path()).name == "faq"
+    assert open_run(Path("../production")).name == "production"
+
+
 def test_a_name_is_taken_once(tmp_path: Path) -> None:
     create_run(tmp_path, "faq", RECORD)
     before = (tmp_path / "faq" / "run.json").read_bytes()

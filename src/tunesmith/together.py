@@ -154,8 +154,7 @@ def _plan(reference: str, say: Callable[[str], None]) -> _Plan:
 
 def _plan_of_run(reference: str, run: RunDirectory) -> _Plan:
     manifest, record = run.manifest(), run.record()
-    name = (Path(reference) if Path(reference).name not in ("", "..") else Path(reference).resolve()).name
-    created = int(datetime.fromisoformat(record["created"]).timestamp())
+    name, created = run.name, int(datetime.fromisoformat(record["created"]).timestamp())
     if manifest["method"] not in ADAPTER_METHODS:
         check_model_folder(run.model_dir)
         weights = _Weights(directory=run.model_dir, fingerprint=_digest_of(run.model_dir))

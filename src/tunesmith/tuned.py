@@ -20,7 +20,15 @@ from tunesmith.assets.folders import check_model_folder
 from tunesmith.config import ADAPTER_METHODS, GenerateConfig
 from tunesmith.engine.adapters import load_adapter
 from tunesmith.engine.generation.generate import generate
-from tunesmith.engine.loading import LoadedModel, choose_device, choose_dtype, load_model, weights_fingerprint
+from tunesmith.engine.loading import (
+    LoadedModel,
+    add_to_tokenizer,
+    choose_device,
+    choose_dtype,
+    load_model,
+    load_tokenizer,
+    weights_fingerprint,
+)
 from tunesmith.engine.vocabulary import add_new_tokens
 from tunesmith.errors import DataError, RunError
 from tunesmith.render.renderer import Renderer
@@ -186,6 +194,18 @@ def base_directory(record: Mapping[str, Any]) -> Path:
             remedy="restore the folder's safetensors files, or train again",
         )
     return directory
+
+
+def run_tokenizer(run: RunDirectory) -> Any:
+    """The base's tokenizer with the run's new tokens; quick, for what needs no network.
+
+    Raises:
+        AssetError, RunError: see `base_directory`.
+    """
+    record = run.record()
+    tokenizer = load_tokenizer(base_directory(record))
+    add_to_tokenizer(tokenizer, record["config"].get("new_tokens", ()))  # runs of earlier versions have no such setting
+    return tokenizer
 
 
 def stored_renderer(run: RunDirectory, tokenizer: Any) -> Renderer:

@@ -58,6 +58,14 @@ def test_openai_data(tunesmith: Tunesmith, workspace: Workspace) -> None:
     assert done.stdout.startswith("written: out/train.jsonl")
 
 
+def test_the_run_one_is_in(tunesmith: Tunesmith, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace.run)
+    done = tunesmith("export", ".", "--to", "gguf", *FEW)
+    assert done.code == 0, done.stderr
+    assert done.stdout.startswith("written: exports/faq-gguf-f16\n")
+    assert (workspace.run / "exports" / "faq-gguf-f16" / "faq-f16.gguf").is_file()
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -65,6 +73,7 @@ def test_openai_data(tunesmith: Tunesmith, workspace: Workspace) -> None:
         (["--to", "gguf", "--dtype", "float16"], "--dtype given"),
         (["--to", "merged", "--repo", "a/b"], "--repo given; expected only with --to hub. To go on: leave it out"),
         (["--to", "gguf", "--repo", "a/b", "--public"], "--repo and --public given; expected only with --to hub. To go on: leave them out"),
+        (["--to", "merged", "--replace"], "--replace given; expected only with --to hub"),
         (["--to", "merged", "--num-ctx", "9"], "--num-ctx given"),
         (["--to", "hub"], "--repo is not given"),
         (["--to", "openai-data", "--type", "f16"], "--type given"),
@@ -118,8 +127,10 @@ def test_pushing(adapter: bool, hub: tuple[type[Hub], str], workspace: Workspace
 
 def test_a_hub_that_refuses(hub: tuple[type[Hub], str], workspace: Workspace, tmp_path: Path) -> None:
     server, endpoint = hub
-    server.refuses = True
+    server.refuses = "whoami"
     done = pushed(workspace.run, endpoint=endpoint, directory=tmp_path)
     assert done.returncode == 2
     assert "the hub did not take it" in done.stderr
+    assert "then repeat the command" in done.stderr  # which nothing is in the way of
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "exports").exists()

@@ -117,7 +117,8 @@ def test_a_modelfile_prompts_with_our_tokens(chat_run: RunDirectory, qa_run: Run
         assert tuple(renderer.encoder(rendered, literal=False)) == ids[renderer.bos_id is not None :]
         stop = renderer.decode([renderer.end_of_turn_id])
         assert f'PARAMETER stop "{stop}"\n' in text
-        assert text.endswith("PARAMETER temperature 0.5\nPARAMETER num_ctx 128\n")
+        settings = ["temperature 0.5", "repeat_penalty 1", "top_k 0", "top_p 1", "num_ctx 128"]  # Ollama's own penalise and leave out
+        assert text.splitlines()[-5:] == [f"PARAMETER {setting}" for setting in settings]
 
 
 def test_an_adapter_for_peft(chat_run: RunDirectory, qa_run: RunDirectory, tmp_path: Path) -> None:

@@ -53,6 +53,10 @@ def export(
         bool,
         typer.Option("--public", help="Make a new repository public, or push to a public one. [default: private]", rich_help_panel=HUB),
     ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take away what the repository holds, in the same commit. [default: refuse]", rich_help_panel=HUB),
+    ] = False,
     licence: Annotated[
         str | None, typer.Option(metavar="ID", help="Licence for the card, such as apache-2.0. [default: the base model's]")
     ] = None,
@@ -81,7 +85,7 @@ def export(
 
     compared = {"--licence": licence, "--parity-examples": parity_examples, "--parity-tokens": parity_tokens}
     for targets, options, why in (
-        ({"hub"}, {"--repo": repo, "--public": public, "--adapter": adapter}, "only with --to hub"),
+        ({"hub"}, {"--repo": repo, "--public": public, "--replace": replace, "--adapter": adapter}, "only with --to hub"),
         ({"gguf", "ollama"}, {"--type": gguf_type}, "only with --to gguf or ollama; --dtype is for merged weights"),
         ({"merged", "hub"}, {"--dtype": dtype}, "only with --to merged or hub; --type is for GGUF"),
         ({"ollama"}, {"--temperature": temperature, "--num-ctx": num_ctx}, "only with --to ollama"),
@@ -98,12 +102,15 @@ def export(
         raise ConfigError("export --to hub", "--repo is not given", expected="owner/name", remedy="add `--repo`")
     values = {"dtype": dtype, "gguf_type": gguf_type, "adapter": adapter, "temperature": temperature, "num_ctx": num_ctx}
     config = build(ExportConfig, {**values, "parity_examples": parity_examples, "parity_tokens": parity_tokens}, place="export")
-    from tunesmith.export.export import export_model, push
+    from tunesmith.data.publishing.hub import find_repository
 
     kind = ("adapter" if config.adapter else "merged") if to == "hub" else to
+    repository = find_repository(repo, repo_type="model", public=public, replace=replace) if repo is not None else None
+    from tunesmith.export.export import export_model, push
+
     exported = export_model(model, kind, config, out=out, licence=licence, device=device, say=say)
-    if repo is not None:
-        exported = push(exported, repo, public=public)
+    if repository is not None:
+        exported = push(exported, repository)
     _show(exported, as_json=as_json)
 
 

@@ -105,19 +105,16 @@ def open_reader(model: str, template: str | None, data_template: str) -> Reader:
     """The renderer that training with `--model MODEL` would use."""
     from tunesmith.assets import resolve_model
     from tunesmith.cli.terminal import say
-    from tunesmith.engine.loading import add_to_tokenizer, load_tokenizer
+    from tunesmith.engine.loading import load_tokenizer
     from tunesmith.render.renderer import Renderer
     from tunesmith.runs import is_run, open_run
     from tunesmith.train.train import DEFAULT_MAX_LENGTH
-    from tunesmith.tuned import base_directory, stored_renderer
+    from tunesmith.tuned import run_tokenizer, stored_renderer
 
     is_open = template in (None, "auto")
     if is_run(model):
         run = open_run(Path(model))
-        record = run.record()
-        directory, max_length = base_directory(record), int(record["config"]["max_length"])
-        tokenizer = load_tokenizer(directory)
-        add_to_tokenizer(tokenizer, record["config"].get("new_tokens", ()))
+        tokenizer, max_length = run_tokenizer(run), int(run.record()["config"]["max_length"])
         renderer = stored_renderer(run, tokenizer) if is_open else Renderer.for_model(tokenizer, str(template))
     else:
         directory = resolve_model(model, on_progress=say).directory

@@ -30,7 +30,14 @@ def publish(
     repo: Annotated[
         str | None, typer.Option(metavar="OWNER/NAME", help="The repository, made if there is none.", rich_help_panel=HUB)
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="Make a new repository public. [default: private]", rich_help_panel=HUB)] = False,
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="Make a new repository public, or publish to a public one. [default: private]", rich_help_panel=HUB),
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take away what the repository holds, in the same commit. [default: refuse]", rich_help_panel=HUB),
+    ] = False,
     licence: Annotated[str | None, typer.Option(metavar="ID", help="Licence for the card, such as cc-by-4.0.", rich_help_panel=HUB)] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="For openai and together: the directory to write; it must not exist yet.")
@@ -47,16 +54,18 @@ def publish(
     if to == "hub":
         hub_id = _required(repo, "--repo", "owner/name")
         refuse_given("publish", {"--out": out}, "only with --to openai or together")
+        from tunesmith.data.publishing.hub import find_repository
         from tunesmith.data.publishing.publish import publish_to_hub
 
         prepared = load_prepared(data)
-        address = publish_to_hub(prepared, hub_id, public=public, licence=licence)
+        repository = find_repository(hub_id, repo_type="dataset", public=public, replace=replace)
+        address = publish_to_hub(prepared, repository, licence=licence)
         if as_json:
             print_json({"address": address, "repository": hub_id, "fingerprint": prepared.fingerprint})
         else:
             print(f"published: {address}")
         return
-    refuse_given("publish", {"--repo": repo, "--public": public, "--licence": licence}, "only with --to hub")
+    refuse_given("publish", {"--repo": repo, "--public": public, "--replace": replace, "--licence": licence}, "only with --to hub")
     from tunesmith.data.publishing.hosted import write_for_tuner
 
     files = write_for_tuner(load_prepared(data), to, Path(_required(None if out is None else str(out), "--out", "a new directory")))

@@ -17,6 +17,7 @@ from typing import Literal
 
 from tunesmith.config import ExportConfig
 from tunesmith.data.publishing.hosted import HostedFile, write_for_tuner
+from tunesmith.data.publishing.hub import HubRepository
 from tunesmith.data.storing.directory import new_directory, require_free
 from tunesmith.data.storing.prepared import load_data_of
 from tunesmith.errors import ConfigError
@@ -101,15 +102,14 @@ def export_model(
     return Exported(kind=kind, name=subject.name, directory=target, files=files, parity=parity)
 
 
-def push(exported: Exported, hub_id: str, *, public: bool) -> Exported:
-    """Put an export on the hub.
+def push(exported: Exported, repository: HubRepository) -> Exported:
+    """Put an export on the hub, into a repository that was looked at before it was made.
 
     Raises:
         AssetError: the hub refuses.
     """
     message = f"{exported.kind} export of {exported.name} by tunesmith"
-    address = push_folder(exported.directory, hub_id, public=public, message=message)
-    return replace(exported, address=address)
+    return replace(exported, address=push_folder(exported.directory, repository, message=message))
 
 
 def export_data(reference: str | Path, out: Path | None) -> list[HostedFile]:

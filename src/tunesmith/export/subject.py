@@ -150,11 +150,13 @@ def torch_dtype(name: str) -> torch.dtype:
 
 def _origin_of_run(run: RunDirectory) -> Origin:
     model: dict[str, Any] = run.record()["model"]
+    origin = str(model.get("origin", ""))
+    is_of_no_hub = run.record().get("parent") or origin.startswith("local folder")  # `models/mine` was one, and may be gone
     return Origin(
         name=str(model.get("name") or Path(str(model["reference"])).name),
         licence=str(model.get("licence", "unknown")),
-        hub_id=None if run.record().get("parent") else _hub_id(str(model["reference"])),
-        source=_without_paths(str(model.get("origin", ""))),
+        hub_id=None if is_of_no_hub else _hub_id(str(model["reference"])),
+        source=_without_paths(origin),
     )
 
 
@@ -167,5 +169,5 @@ def _hub_id(reference: str) -> str | None:
 
 
 def _without_paths(origin: str) -> str:
-    """A card is read by others, and `local folder /home/ann/m` says more about a machine than about a model."""
-    return re.sub(r"(local folder )?[/~]\S+", "a local folder", origin)
+    """A card is read by others, and `local folder /home/ann/my models/m` says more about a machine than about a model."""
+    return re.sub(r"^(?:local (folder)|(?=/)).*?(?=, dequantised|$)", lambda found: f"a local {found[1] or 'file'}", origin)

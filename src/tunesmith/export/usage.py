@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from tunesmith.export.subject import Subject
@@ -17,6 +18,9 @@ _FOUR_BITS = 'four_bits = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_t
 """As `engine.quantize.loading_options` has it."""
 _NEW_ROWS = """if len(tokenizer) > base.get_input_embeddings().weight.shape[0]:  # the tokens that were added
     base.resize_token_embeddings(len(tokenizer))"""
+
+_GREEDY = "--temp 0 --top-k 0 --top-p 1 --min-p 0 --repeat-penalty 1"
+"""As evaluations ask; what llama.cpp does by itself is in the README of its server (0.8, 40, 0.95, 0.05, 1)."""
 
 
 def merged(subject: Subject) -> str:
@@ -54,7 +58,9 @@ def adapter(subject: Subject) -> str:
 
 def gguf(file_name: str) -> str:
     """With llama.cpp."""
-    return f"```sh\nllama-server -m {file_name}\nllama-cli -m {file_name}\n```"
+    lines = [f"{program} -m {shlex.quote(file_name)} {_GREEDY}" for program in ("llama-server", "llama-cli")]
+    note = "Greedy, nothing left out or penalised; without these options llama.cpp samples at a temperature of its own (0.8)."
+    return "```sh\n" + "\n".join(lines) + f"\n```\n\n{note}"
 
 
 def ollama(name: str, limits: Sequence[str]) -> str:

@@ -55,7 +55,7 @@ def test_publishing(prepared: PreparedData, hub: tuple[type[Hub], str], tmp_path
 
 def test_a_hub_that_refuses(prepared: PreparedData, hub: tuple[type[Hub], str], tmp_path: Path) -> None:
     server, endpoint = hub
-    server.refuses = True
+    server.refuses = "/"
     done = tunesmith("publish", str(prepared.directory), "--to", "hub", "--repo", "acme/faq", endpoint=endpoint, home=tmp_path / "home")
     assert (done.returncode, done.stdout) == (2, "")
     assert "error: acme/faq: the hub did not take it" in done.stderr
@@ -65,7 +65,7 @@ def test_a_hub_that_refuses(prepared: PreparedData, hub: tuple[type[Hub], str], 
 
 def test_nothing_goes_to_a_public_repository_unasked(prepared: PreparedData, hub: tuple[type[Hub], str], tmp_path: Path) -> None:
     server, endpoint = hub
-    server.is_private = False
+    server.is_there, server.is_private = True, False
     arguments = ("publish", str(prepared.directory), "--to", "hub", "--repo", "acme/faq")
     done = tunesmith(*arguments, endpoint=endpoint, home=tmp_path / "home")
     assert done.returncode == 2
@@ -75,12 +75,28 @@ def test_nothing_goes_to_a_public_repository_unasked(prepared: PreparedData, hub
     assert "train.jsonl" in server.files
 
 
+def test_what_is_in_a_repository_stays_unless_told_otherwise(prepared: PreparedData, hub: tuple[type[Hub], str], tmp_path: Path) -> None:
+    server, endpoint = hub
+    server.is_there, server.files = True, {"README.md": b"mine", "extra.jsonl": b"{}"}
+    arguments = ("publish", str(prepared.directory), "--to", "hub", "--repo", "acme/faq")
+    done = tunesmith(*arguments, endpoint=endpoint, home=tmp_path / "home")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "acme/faq: this repository is there already and holds 2 files, README.md among them; expected a new one" in done.stderr
+    assert server.files == {"README.md": b"mine", "extra.jsonl": b"{}"}
+    done = tunesmith(*arguments, "--replace", endpoint=endpoint, home=tmp_path / "home")
+    assert (done.returncode, done.stdout) == (0, f"published: {endpoint}/datasets/acme/faq\n"), done.stderr
+    assert server.files.keys() == {"README.md", "train.jsonl", "validation.jsonl", "test.jsonl"}
+    assert server.files["README.md"] == data_card(prepared, licence=None).encode()
+    assert server.commits == [{"extra.jsonl", *server.files}]  # old ones and new ones in one
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["--to", "hub"], "--repo is not given"),
         (["--to", "openai"], "--out is not given"),
         (["--to", "openai", "--repo", "a/b"], "only with --to hub"),
+        (["--to", "openai", "--replace"], "--replace given; expected only with --to hub"),
         (["--to", "hub", "--repo", "a/b", "--out", "x"], "only with --to openai"),
         (["--to", "nowhere"], "nowhere"),
     ],

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.samples import messages
+from tests.samples import messages, prepare_qa
+from tunesmith.config import TrainConfig
 from tunesmith.errors import ConfigError
 from tunesmith.serve.guardrails.length import LengthRule, LengthSettings, cut
+from tunesmith.serve.guardrails.tokens import token_counter
+from tunesmith.train.train import train
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,14 @@ def test_prompts_are_refused_by_characters_and_by_tokens() -> None:
 def test_answers_are_cut_and_say_so() -> None:
     verdict = LengthRule(LengthSettings(max_answer_characters=12), None).check_answer("It is free. Nobody pays.", ())
     assert (verdict.text, verdict.finish) == ("It is free.", "length")
+
+
+def test_tokens_of_a_run_with_new_ones(tiny_llama: Path, tmp_path: Path) -> None:
+    prepare_qa(tmp_path / "data", [(f"What is {i} and red?", "<tool>") for i in range(12)])
+    settings = {"new_tokens": ("<tool>",), "max_steps": 1, "dtype": "float32", "estimate": False}
+    run = train(TrainConfig(model=str(tiny_llama), data=tmp_path / "data", **settings), runs_dir=tmp_path, name="faq")
+    count = token_counter(run)
+    assert count("<tool><tool>") - count("<tool>") == 1
 
 
 def test_tokens_need_a_model() -> None:

@@ -1,6 +1,6 @@
 """A prepared data set -> a data set repository on the Hugging Face hub, with a card made from its report.
 
-    publish_to_hub(load_prepared("prepared/faq"), "acme/faq", public=False, licence="cc-by-4.0")
+    publish_to_hub(load_prepared("prepared/faq"), find_repository("acme/faq", ...), licence="cc-by-4.0")
     -> https://huggingface.co/datasets/acme/faq, which `datasets.load_dataset("acme/faq")` and `tunesmith prepare acme/faq` read
 
 Only the three split files and the card leave the machine, and only where the user named the repository.
@@ -9,11 +9,12 @@ Only the three split files and the card leave the machine, and only where the us
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tunesmith.data.publishing.hub import commit_to_hub
+from tunesmith.data.publishing.hub import HubRepository, commit_to_hub
 from tunesmith.data.storing.prepared import SPLIT_NAMES, PreparedData
 
 SIZE_CATEGORIES = (
@@ -84,17 +85,14 @@ def _size(num_examples: int) -> str:
     return next((name for limit, name in SIZE_CATEGORIES if num_examples < limit), "n>10M")
 
 
-def publish_to_hub(prepared: PreparedData, hub_id: str, *, public: bool, licence: str | None) -> str:
+def publish_to_hub(prepared: PreparedData, repository: HubRepository, *, licence: str | None) -> str:
     """Upload splits and card in one commit, return the repository's address.
 
     Raises:
         AssetError: see `commit_to_hub`.
     """
-    from huggingface_hub import CommitOperationAdd
-
-    files = [f"{name}.jsonl" for name in SPLIT_NAMES if len(getattr(prepared, name))]
-    operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(prepared.directory / name)) for name in files]
+    names = [f"{name}.jsonl" for name in SPLIT_NAMES if len(getattr(prepared, name))]
     card = data_card(prepared, licence=licence).encode("utf-8")
-    operations.append(CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=card))
+    files: dict[str, Path | bytes] = {**{name: prepared.directory / name for name in names}, "README.md": card}
     message = f"Publish {len(prepared.train):,} training examples ({prepared.fingerprint[:16]})"
-    return commit_to_hub(hub_id, operations, repo_type="dataset", public=public, message=message, how_to_repeat="repeat the command")
+    return commit_to_hub(repository, files, message=message, how_to_go_on="repeat the command")

@@ -3,6 +3,8 @@
 FROM ./faq-f16.gguf
 TEMPLATE (in Go, between triple quotation marks)
 PARAMETER stop "<|im_end|>"
+PARAMETER temperature 0
+PARAMETER repeat_penalty 1
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ from tunesmith.export.ollama.template import OllamaTemplate
 MOST_CONTEXT = 8192
 """Tokens of context asked for by default: Ollama reserves memory for all of them."""
 
+SAMPLING = ("repeat_penalty 1", "top_k 0", "top_p 1")
+"""All of them off, as evaluations ask. Ollama's own are 1.1 over the last 64 tokens, which changes greedy answers too, 40 and 0.9
+(`DefaultOptions` in its api/types.go); whatever else it has is off by itself."""
+
 
 def modelfile(gguf_name: str, template: OllamaTemplate, *, stops: Iterable[str], temperature: float, num_ctx: int) -> str:
     """The file's text.
@@ -26,7 +32,7 @@ def modelfile(gguf_name: str, template: OllamaTemplate, *, stops: Iterable[str],
     if template.system is not None:
         lines.append(f"SYSTEM {_quoted(template.system)}")
     lines += [f"PARAMETER stop {_stop(text)}" for text in stops]
-    lines += [f"PARAMETER temperature {temperature:g}", f"PARAMETER num_ctx {num_ctx}"]
+    lines += [f"PARAMETER {setting}" for setting in (f"temperature {temperature:g}", *SAMPLING, f"num_ctx {num_ctx}")]
     return "\n".join(lines) + "\n"
 
 

@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from tunesmith.engine.loading import load_tokenizer
 from tunesmith.runs import RunDirectory
 from tunesmith.serve.guardrails.length import CountTokens
-from tunesmith.tuned import base_directory, stored_renderer
+from tunesmith.tuned import run_tokenizer, stored_renderer
 
 
 def token_counter(run: RunDirectory) -> CountTokens:
@@ -22,7 +21,7 @@ def token_counter(run: RunDirectory) -> CountTokens:
 
     def count(text: str) -> int:
         if not counters:
-            renderer = stored_renderer(run, load_tokenizer(base_directory(run.record())))
+            renderer = stored_renderer(run, run_tokenizer(run))
             counters.append(lambda words: len(renderer.text_prompt_ids(words)))
         return counters[0](text)
 
