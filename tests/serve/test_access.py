@@ -45,6 +45,22 @@ class TestKeys:
         assert ring.owner(key) is None
         assert ring.is_needed
 
+    def test_the_first_key_locks_and_nothing_opens_again(self, tmp_path: Path) -> None:
+        file = tmp_path / "keys.json"
+        ring = KeyRing(file)
+        assert not ring.is_needed
+        key = make_key(file, "laptop")
+        assert ring.is_needed
+        assert ring.owner(key) == "laptop"
+        file.unlink()
+        assert ring.is_needed
+        assert ring.owner(key) is None
+
+    def test_a_file_that_cannot_be_read_locks_too(self, tmp_path: Path) -> None:
+        ring = KeyRing(tmp_path / "keys.json")
+        (tmp_path / "keys.json").write_text("{", encoding="utf-8")
+        assert ring.is_needed
+
     def test_a_broken_or_missing_file_lets_nobody_in(self, tmp_path: Path) -> None:
         file = tmp_path / "keys.json"
         key = make_key(file, "laptop")
@@ -147,6 +163,15 @@ class TestAccess:
         ):
             answer = httpx2.get(f"{served.address}/v1/models", headers={"host": host, "authorization": f"Bearer {key}"})
             assert answer.status_code == status, host
+
+
+def test_a_key_made_while_the_server_runs_is_asked_for_at_once(models: tuple[ServedModel, ...], tmp_path: Path) -> None:
+    with serving(models, keys_file=tmp_path / "keys.json") as one:
+        assert one.client().models.list().data
+        key = make_key(tmp_path / "keys.json", "laptop")
+        with pytest.raises(openai.AuthenticationError):
+            one.client().models.list()
+        assert one.client(key).models.list().data
 
 
 def test_another_page_cannot_ask_a_server_without_keys(served: Served) -> None:

@@ -15,6 +15,7 @@ from tests.serve.conftest import QUESTION, TUNED, Served, serving
 from tunesmith.serve import forms, schema_worker
 from tunesmith.serve.forms import Form, SchemaProcesses
 from tunesmith.serve.guardrails.json_schema import TOO_MUCH
+from tunesmith.serve.problems import ApiError
 from tunesmith.together import ServedModel
 
 COSTLY: list[Any] = [{"a": number} for number in range(2450)]
@@ -56,6 +57,30 @@ def test_a_process_that_has_died_is_replaced() -> None:
         processes._idle[0].kill()
         await processes._idle[0].wait()
         assert await processes.ask("{}", "1") == {"problem": None}
+        await processes.close()
+
+    asyncio.run(check())
+
+
+def test_only_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "MOST_WAITING_SCHEMAS", 1)
+    monkeypatch.setattr(forms, "MOST_WAITING_ANSWERS", 2)
+
+    async def check() -> None:
+        processes = SchemaProcesses(seconds=5)
+        for _ in range(forms.MOST_PROCESSES):
+            await processes._places.acquire()
+        asked = [asyncio.create_task(processes.ask("{}", text)) for text in (None, None, None, "1")]
+        await asyncio.sleep(0)
+        for text in (None, "1"):
+            with pytest.raises(ApiError) as refused:
+                await processes.ask("{}", text)
+            assert (refused.value.status, refused.value.code) == (429, "queue_full")
+            assert int(refused.value.headers["retry-after"]) >= 1
+        for _ in range(forms.MOST_PROCESSES):
+            processes._places.release()
+        assert await asyncio.gather(*asked) == [{"problem": None}] * 4
+        assert await processes.ask("{}", None) == {"problem": None}, "and then there is room again"
         await processes.close()
 
     asyncio.run(check())

@@ -20,7 +20,9 @@ from tunesmith.serve.forms import Form, SchemaProcesses
 from tunesmith.serve.guarded import Rules, without_unfinished
 from tunesmith.serve.guarding import AnswerVerdict, Firing, PromptVerdict
 from tunesmith.serve.guardrails.rules import Guardrails
+from tunesmith.serve.guardrails.settings import load_settings
 from tunesmith.serve.guards import open_guards
+from tunesmith.serve.shapes import Choice
 from tunesmith.together import ServedModel
 from tunesmith.types import Message
 
@@ -50,7 +52,7 @@ class FakeGuard:
         shown = tuple(replace(one, content=one.content.replace("secret", "red")) for one in messages)
         return PromptVerdict(messages=shown)
 
-    def check_answer(self, text: str, messages: Sequence[Message]) -> AnswerVerdict:
+    def check_answer(self, text: str, messages: Sequence[Message], *, stop: Sequence[str] = ()) -> AnswerVerdict:
         assert "secret" not in messages[-1].content
         time.sleep(self.pause)
         if self.num_rejected:
@@ -156,6 +158,49 @@ def test_stop_strings_end_what_the_rules_left(guarded: Served, client: openai.Op
         choice = ask(guarded, "What is 1 and red?", stop=stop).choices[0]
         assert (choice.message.content, choice.finish_reason) == (expected, "stop")
     assert ask(guarded, "How is the weather?", stop="talk").choices[0].message.content == STOCK
+
+
+JSON_AND_MORE, WITH_STOP_INSIDE = '{"a": 1}\nand more', '{"a": "x]y"}'
+AN_OBJECT: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}}
+
+
+@dataclass(kw_only=True)
+class SaysAlways(FakeGuard):
+    """Whatever the model said."""
+
+    text: str
+    retries: int = 0
+
+    def check_answer(self, text: str, messages: Sequence[Message], *, stop: Sequence[str] = ()) -> AnswerVerdict:
+        return AnswerVerdict(text=self.text)
+
+
+@pytest.mark.parametrize("by", ["the form alone", "a guard and the form", "a rule of the guard's"])
+class TestStopStringsAndForms:
+    def ask(self, models: tuple[ServedModel, ...], monkeypatch: pytest.MonkeyPatch, by: str, text: str, stop: str) -> Any:
+        """Whose model says `text`, up to the stop string if decoding is told of it."""
+
+        async def says(generation: Any, record: Any) -> list[Choice]:
+            told = generation.requests[0].config.stop
+            return [Choice(texts=[text.partition(told[0])[0] if told else text], finish="stop")]
+
+        monkeypatch.setattr("tunesmith.serve.guarded.gather", says)
+        rules = Guardrails.from_config(load_settings(None, ["json_schema={schema: {type: object}, retries: 0}"]))
+        guards = {"the form alone": {}, "a guard and the form": {TUNED: SaysAlways(text=text)}, "a rule of the guard's": {TUNED: rules}}
+        with serving(models, guards=guards[by]) as served:
+            wanted = {} if by == "a rule of the guard's" else {"response_format": AN_OBJECT}
+            return ask(served, "What is 1 and red?", stop=stop, **wanted).choices[0]
+
+    def test_what_follows_a_stop_string_is_not_judged(
+        self, models: tuple[ServedModel, ...], monkeypatch: pytest.MonkeyPatch, by: str
+    ) -> None:
+        choice = self.ask(models, monkeypatch, by, JSON_AND_MORE, "\n")
+        assert (choice.message.content, choice.finish_reason) == ('{"a": 1}', "stop")
+
+    def test_what_a_stop_string_breaks_is_not_said(self, models: tuple[ServedModel, ...], monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+        with pytest.raises(openai.InternalServerError) as failed:
+            self.ask(models, monkeypatch, by, WITH_STOP_INSIDE, "]")
+        assert failed.value.code == "guardrail_unsatisfied"
 
 
 def test_half_a_word_is_not_said(models: tuple[ServedModel, ...], client: openai.OpenAI) -> None:

@@ -16,6 +16,7 @@ import pytest
 from tests.serve.conftest import BASE, QUESTION, TUNED, Served, serving
 from tests.wire import answer_to
 from tunesmith.engine.generation.decoder import Decoder
+from tunesmith.serve import rendering
 from tunesmith.together import ServedModel
 
 LONG: dict[str, Any] = {"model": BASE, "messages": QUESTION, "temperature": 2, "max_tokens": 200, "seed": 1}
@@ -60,6 +61,82 @@ def test_a_full_queue_says_when_to_come_again(models: tuple[ServedModel, ...], s
         waiting.join(20)
         served.wait_until(served.is_empty)
         assert served.client().chat.completions.create(**{**LONG, "max_tokens": 2}).choices
+
+
+def test_more_at_once_than_there_are_places_in_all_is_a_400(models: tuple[ServedModel, ...]) -> None:
+    with serving(models, batch_size=2, queue_size=1) as served:
+        with pytest.raises(openai.BadRequestError, match="4 completions at once; this server has 3 places") as never:
+            served.client().chat.completions.create(**{**LONG, "max_tokens": 2, "n": 4})
+        assert never.value.param == "n"
+        assert len(served.client().chat.completions.create(**{**LONG, "max_tokens": 2, "n": 3}).choices) == 3
+
+
+@pytest.fixture
+def held_rendering(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Nothing is rendered before it is set."""
+    let_go, render = threading.Event(), rendering.ask_chat
+
+    def held(*arguments: Any) -> Any:
+        let_go.wait(20)
+        return render(*arguments)
+
+    monkeypatch.setattr(rendering, "ask_chat", held)
+    yield let_go
+    let_go.set()
+
+
+def thread_of(served: Served) -> Any:
+    return next(iter(served.service._threads.values()))
+
+
+def test_prompts_that_are_rendered_take_places_too(models: tuple[ServedModel, ...], held_rendering: threading.Event) -> None:
+    with serving(models, batch_size=1, queue_size=1) as served:
+        answers: list[Any] = []
+        short = {**LONG, "max_tokens": 2}
+        asking = [threading.Thread(target=lambda: answers.append(served.client().chat.completions.create(**short))) for _ in range(2)]
+        for one in asking:
+            one.start()
+        served.wait_until(lambda: thread_of(served).num_entering == 2)
+        with pytest.raises(openai.RateLimitError) as busy:
+            served.client().chat.completions.create(**short)
+        assert busy.value.code == "queue_full"
+        held_rendering.set()
+        for one in asking:
+            one.join(20)
+        assert len(answers) == 2
+        assert thread_of(served).num_entering == 0
+        assert served.client().chat.completions.create(**short).choices
+
+
+def test_rendering_is_within_the_time_of_a_request(models: tuple[ServedModel, ...], held_rendering: threading.Event) -> None:
+    with serving(models, request_seconds=0.4) as served:
+        with pytest.raises(openai.InternalServerError) as late:
+            served.client().chat.completions.create(**LONG)
+        assert (late.value.status_code, late.value.code) == (504, "timeout")
+        assert thread_of(served).num_entering == 0
+        held_rendering.set()
+
+
+def test_the_time_of_a_request_begins_when_it_comes(
+    models: tuple[ServedModel, ...], slow_steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del slow_steps
+    render = rendering.ask_chat
+    monkeypatch.setattr(rendering, "ask_chat", lambda *arguments: time.sleep(0.6) or render(*arguments))
+    with serving(models, request_seconds=0.8) as served:
+        pieces = stream(served, max_tokens=30)  # 0.6 s in all
+        next(pieces)
+        with pytest.raises(openai.APIError, match="not complete after"):
+            list(pieces)
+
+
+def test_a_client_that_leaves_while_its_prompt_is_rendered(models: tuple[ServedModel, ...], held_rendering: threading.Event) -> None:
+    with serving(models) as served:
+        with pytest.raises(httpx2.ReadTimeout):
+            httpx2.post(f"{served.address}/v1/chat/completions", json=LONG, timeout=0.3)
+        served.wait_until(lambda: 'status="499"' in httpx2.get(f"{served.address}/metrics").text, seconds=2)
+        assert thread_of(served).num_entering == 0
+        held_rendering.set()
 
 
 @pytest.mark.parametrize("streams", [True, False])

@@ -65,6 +65,7 @@ WRONG: list[tuple[str, dict[str, Any], str | None, str | None]] = [
     ("chat", {"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", None),
     ("chat", {"temperature": 3}, "temperature", "invalid_value"),
     ("chat", {"temperature": "0"}, "temperature", "invalid_value"),
+    ("chat", {"repetition_penalty": 1e-40}, "repetition_penalty", "invalid_value"),
     ("chat", {"n": 0}, "n", "invalid_value"),
     ("chat", {"n": 17}, "n", None),
     ("chat", {"top_logprobs": 3}, "top_logprobs", None),

@@ -176,7 +176,7 @@ class TestFaultsElsewhere:
     def test_in_a_route(
         self, models: tuple[ServedModel, ...], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, streams: bool
     ) -> None:
-        monkeypatch.setattr("tunesmith.serve.routes.ask_chat", lambda *_: throw(RuntimeError("secret"))())
+        monkeypatch.setattr("tunesmith.serve.rendering.ask_chat", lambda *_: throw(RuntimeError("secret"))())
         with serving(models) as served:
             assert self.error_of(served, stream=streams)["code"] == "internal_error"
         told = next(one for one in caplog.records if one.getMessage() == "request failed")

@@ -45,14 +45,14 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(working, leaving, return_exceptions=True)
 
 
-async def within(seconds: float, work: Awaitable[T]) -> T:
-    """Do the work in the time that a request has.
+async def within(seconds: float, work: Awaitable[T], *, since: float | None = None) -> T:
+    """Do the work in the time that a request has, from `since` on by the event loop's clock (None: from now).
 
     Raises:
         ApiError: it took longer.
     """
     try:
-        async with asyncio.timeout(seconds) as limit:
+        async with asyncio.timeout_at((asyncio.get_running_loop().time() if since is None else since) + seconds) as limit:
             return await work
     except TimeoutError:
         if not limit.expired():

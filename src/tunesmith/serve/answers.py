@@ -50,7 +50,10 @@ class Usage(BaseModel):
 
 
 class LikelyToken(BaseModel):
-    """A token and its log-probability under the model's own distribution, before temperature and cuts."""
+    """A token and its log-probability under the model's own distribution, before temperature and cuts.
+
+    One that holds a part of a character is written by its bytes, `\\xf0\\x9f`.
+    """
 
     token: str
     logprob: float
@@ -128,13 +131,13 @@ class ChatCompletionChunk(BaseModel):
 
 
 class TextLogprobs(BaseModel):
-    """Of one choice, token by token."""
+    """Of one choice, token by token. One that holds a part of a character is named by its bytes, `bytes:\\xf0\\x9f`."""
 
     tokens: list[str]
     token_logprobs: list[float]
     top_logprobs: list[dict[str, float]]
     text_offset: list[int]
-    """Where each token begins in the completion, in characters of all tokens' texts."""
+    """Where each token begins, in characters of all tokens' bytes together; one that goes on with a character begins where that does."""
 
 
 class TextChoice(BaseModel):

@@ -87,7 +87,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         await state.service.stop()
         await state.schemas.close()
-        state.renderers.shutdown(wait=False, cancel_futures=True)
+        for threads in (state.renderers, state.writers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def keys_of(config: ServeConfig) -> KeyRing:
@@ -97,11 +98,10 @@ def keys_of(config: ServeConfig) -> KeyRing:
 
 def _add_layers(app: FastAPI, config: ServeConfig, metrics: Metrics) -> None:
     """The last one added is the outermost."""
-    keys = keys_of(config)
     app.add_middleware(BodyLimit, max_bytes=config.max_body_bytes, seconds=config.client_seconds)
     app.add_middleware(
         Gate,
-        keys=keys if keys.is_needed else None,
+        keys=keys_of(config),
         is_local=is_loopback(config.host),
         allow_hosts=config.allow_hosts,
         allow_origins=config.allow_origins,

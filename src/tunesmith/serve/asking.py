@@ -16,6 +16,8 @@ from tunesmith.types import Message
 
 TEXT_COMPLETION_TOKENS = 16
 """Of a completion whose request names no number, as at OpenAI."""
+MOST_LOGPROBS = 100_000
+"""Of an answer: each of its tokens' and those of the likeliest ones in its place; about 70 bytes each as a client gets them."""
 SMALLEST_TOP_P = 1e-9
 """What 0 means: the likeliest token alone."""
 
@@ -147,6 +149,7 @@ def _asked(
     count = body.n or 1
     if body.stream_options is not None and not body.stream:
         raise invalid("stream_options", "stream_options needs stream to be true.")
+    _require_few_logprobs(body, sum(sizes) * count, logprobs)
     base = _decoding(body, config, logprobs)
     requests = [
         model.request(ids, base.model_copy(update={"max_new_tokens": size}), sample=place * count + number, with_text=True)
@@ -154,6 +157,16 @@ def _asked(
         for number in range(count)
     ]
     return Asked(model=model, requests=tuple(requests), num_prompt_tokens=sum(map(len, prompts)))
+
+
+def _require_few_logprobs(body: Generating, num_tokens: int, logprobs: int | None) -> None:
+    number = 0 if logprobs is None else num_tokens * (1 + logprobs)
+    if number > MOST_LOGPROBS:
+        message = (
+            f"{number:,} log-probabilities could come of {num_tokens:,} tokens; this server gives at most {MOST_LOGPROBS:,} in one answer. "
+            "Ask for fewer completions, tokens or likeliest tokens."
+        )
+        raise invalid("top_logprobs" if isinstance(body, ChatRequest) else "logprobs", message)
 
 
 def _decoding(body: Generating, config: ServeConfig, logprobs: int | None) -> GenerateConfig:

@@ -85,6 +85,8 @@ class DecoderThread:
         """Done when the decoder takes requests; holds the error that kept it from that."""
         self.num_in_flight = 0
         """Sequences submitted and not ended."""
+        self.num_entering = 0
+        """Sequences for which places are kept, to be submitted next."""
         self.num_running, self.num_waiting = 0, 0
         """Sequences the decoder itself counts, as of its last step."""
         self.failure: BaseException | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
@@ -17,11 +18,13 @@ from typing import Any
 
 from tunesmith.serve.guarding import AnswerVerdict
 from tunesmith.serve.guardrails.json_schema import TOO_MUCH, verdict_on
-from tunesmith.serve.problems import ApiError, invalid
+from tunesmith.serve.problems import ApiError, invalid, too_busy
 from tunesmith.serve.schema import ChatRequest, JsonObjectFormat, JsonSchemaFormat
 
 MOST_PROCESSES = 2
 """Who comes on top waits for one."""
+MOST_WAITING_SCHEMAS, MOST_WAITING_ANSWERS = 64, 128
+"""As many; of answers more, for to make them has cost something. Who comes on top of these is told to come again."""
 SECONDS = 3.0
 """For one schema, and for one answer."""
 START_SECONDS = 60.0
@@ -37,9 +40,24 @@ class SchemaProcesses:
         self._seconds = seconds
         self._idle: list[Process] = []
         self._places = asyncio.Semaphore(MOST_PROCESSES)
+        self._num_asking = 0
 
     async def ask(self, schema: str, text: str | None) -> Mapping[str, Any] | None:
-        """What `schema_worker.answered` says; None: it took too long, or too much memory."""
+        """What `schema_worker.answered` says; None: it took too long, or too much memory.
+
+        Raises:
+            ApiError: too many wait.
+        """
+        num_waiting = self._num_asking - MOST_PROCESSES
+        if num_waiting >= (MOST_WAITING_SCHEMAS if text is None else MOST_WAITING_ANSWERS):
+            raise too_busy(math.ceil(num_waiting * self._seconds / MOST_PROCESSES / 2))  # not every one takes all of its time
+        self._num_asking += 1
+        try:
+            return await self._ask(schema, text)
+        finally:
+            self._num_asking -= 1
+
+    async def _ask(self, schema: str, text: str | None) -> Mapping[str, Any] | None:
         async with self._places:
             process = await self._one()
             is_sound = False
@@ -112,7 +130,11 @@ class Form:
     processes: SchemaProcesses
 
     async def check_answer(self, text: str) -> AnswerVerdict:
-        """Whether it is so."""
+        """Whether it is so.
+
+        Raises:
+            ApiError: too many wait.
+        """
         if len(text) > MOST_ANSWER_CHARACTERS:
             return verdict_on(text, TOO_MUCH)
         answer = await self.processes.ask(self.schema, text) or {"problem": TOO_MUCH}
@@ -123,7 +145,7 @@ async def form_of(body: ChatRequest, processes: SchemaProcesses) -> Form | None:
     """What a request wants; None: any text.
 
     Raises:
-        ApiError: the schema cannot be used.
+        ApiError: the schema cannot be used, or too many wait to have theirs looked at.
     """
     wanted = body.response_format
     if not isinstance(wanted, JsonSchemaFormat | JsonObjectFormat):

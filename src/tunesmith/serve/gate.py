@@ -35,13 +35,13 @@ class Gate:
     """Lets through who may ask."""
 
     def __init__(
-        self, app: ASGIApp, *, keys: KeyRing | None, is_local: bool, allow_hosts: Collection[str], allow_origins: Collection[str]
+        self, app: ASGIApp, *, keys: KeyRing, is_local: bool, allow_hosts: Collection[str], allow_origins: Collection[str]
     ) -> None:
         """See the module.
 
         Args:
             app: what is behind.
-            keys: None where no key is asked for.
+            keys: asked for from the first one on.
             is_local: listening on a loopback address alone.
             allow_hosts: names to be called by on a loopback address, beside the loopback ones.
             allow_origins: of pages that may ask; `*` stands for all.
@@ -84,7 +84,7 @@ class Gate:
         return "*" in self._allow_origins or origin.lower() in self._allow_origins
 
     def _check_key(self, scope: Scope, headers: Headers) -> None:
-        if self._keys is None or scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or not self._keys.is_needed:
             return
         kind, _, key = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not key.strip():

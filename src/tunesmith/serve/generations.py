@@ -54,10 +54,11 @@ class Generation:
         self._news.clear()
         return news
 
-    def limit(self, seconds: float) -> None:
-        """Fail when it is not done by then."""
+    def limit(self, seconds: float, *, since: float | None = None) -> None:
+        """Fail when it is not done so long after `since`, by the loop's clock (None: now)."""
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(seconds, lambda: self._thread.fail(self, took_too_long(seconds)))
+        begin = loop.time() if since is None else since
+        self._timer = loop.call_at(begin + seconds, lambda: self._thread.fail(self, took_too_long(seconds)))
 
     def cancel(self) -> None:
         """Free its places at the next step; nothing more comes. Of no effect on one that has ended."""

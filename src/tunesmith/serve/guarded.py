@@ -1,8 +1,8 @@
 """Requests under guardrails: prompts checked before generation, answers after it, and made anew where a rule wants that.
 
 Answers that a rule looks at are held until they are whole; a stream then says each in one piece. The client's own stop strings are
-applied to what the rules left, for a text cut before them could hide from them what it is. The rules' own code runs beside the event
-loop, and what clients bring themselves in other processes.
+applied to what the model's rules left, for a text cut before them could hide from them what it is, and before its form is looked at, which
+is that of what is said. The rules' own code runs beside the event loop, and what clients bring themselves in other processes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import asyncio
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tunesmith.engine.generation.sequences import Request
 from tunesmith.serve.answering import gather, within
 from tunesmith.serve.asking import Asked
 from tunesmith.serve.forms import Form
-from tunesmith.serve.guarding import AnswerVerdict, Firing, Guard
+from tunesmith.serve.guarding import AnswerVerdict, Firing, Guard, stopped
 from tunesmith.serve.guardrails.json_schema import JsonSchemaSettings
 from tunesmith.serve.problems import DO_NOT_RETRY, SERVER, ApiError, invalid
 from tunesmith.serve.schema import ChatRequest, CompletionRequest
@@ -42,10 +43,14 @@ class Rules:
         return bool(self.name)
 
     @property
+    def guard_looks_at_answers(self) -> bool:
+        """The model's own rules do, so the client's stop strings wait for them."""
+        return self.guard is not None and not self.guard.streams_live
+
+    @property
     def name(self) -> str:
         """Of what may refuse an answer, for the client."""
-        guarded = self.guard is not None and not self.guard.streams_live
-        return " and ".join(["the guardrails"] * guarded + ["response_format"] * (self.form is not None))
+        return " and ".join(["the guardrails"] * self.guard_looks_at_answers + ["response_format"] * (self.form is not None))
 
     @property
     def check_prompts(self) -> bool:
@@ -105,6 +110,8 @@ class Guarded:
     instead: Sequence[str | None]
     """For each what is said without asking the model; None: ask."""
     record: Record
+    since: float
+    """When the request came, by the event loop's clock."""
 
     async def choices(self) -> list[Choice]:
         """Completions as the rules leave them.
@@ -113,7 +120,7 @@ class Guarded:
             ApiError: no try gave one that may be said, or not in the time that the request has.
         """
         with self.state.service.holding():
-            return await within(self.state.config.request_seconds, self._choices())
+            return await within(self.state.config.request_seconds, self._choices(), since=self.since)
 
     async def _choices(self) -> list[Choice]:
         choices = [Choice() if one is None else Choice(texts=[one], finish="content_filter") for one in self.instead]
@@ -122,22 +129,24 @@ class Guarded:
             if not left:
                 break
             made = await self._make([self._varied(self.asked.requests[index], attempt) for index in left], is_again=attempt > 0)
-            judged = [await self._judge(one, self.prompts[index]) for index, one in zip(left, made, strict=True)]
+            judged = [await self._judge(one, index) for index, one in zip(left, made, strict=True)]
             for index, one, verdict in zip(left, made, judged, strict=True):
-                _take(choices[index], one, verdict, self.asked.requests[index].config.stop if self.rules.look_at_answers else ())
+                _take(choices[index], one, verdict)
             left = [index for index, verdict in zip(left, judged, strict=True) if verdict.is_retry]
         if not left:
             return choices
         message = f"No answer satisfied {self.rules.name} in {self.rules.retries + 1} tries."
         raise ApiError(500, message, type=SERVER, code="guardrail_unsatisfied", headers=DO_NOT_RETRY)
 
-    async def _judge(self, made: Choice, messages: Sequence[Message]) -> AnswerVerdict:
+    async def _judge(self, made: Choice, index: int) -> AnswerVerdict:
         """The model's rules first, for the form is that of what is said in the end; a stock answer is looked at no further."""
         verdict = AnswerVerdict(text=made.text)
         guard, form = self.rules.guard, self.rules.form
-        if guard is not None:
+        if guard is not None and self.rules.guard_looks_at_answers:
             text = without_unfinished(made.text) if made.finish == "length" and guard.needs_whole_words else made.text
-            verdict = await asyncio.get_running_loop().run_in_executor(self.state.renderers, guard.check_answer, text, messages)
+            stop = self.asked.requests[index].config.stop
+            check = partial(guard.check_answer, text, self.prompts[index], stop=stop)
+            verdict = stopped(await asyncio.get_running_loop().run_in_executor(self.state.renderers, check), stop)
             _tell(self.state, verdict.fired, self.record)
         if form is not None and not verdict.is_retry and verdict.finish != "content_filter":
             by_form = await form.check_answer(verdict.text)
@@ -146,29 +155,28 @@ class Guarded:
         return verdict
 
     async def _make(self, requests: Sequence[Request], *, is_again: bool) -> list[Choice]:
-        generation = self.state.service.submit(self.asked.model, requests, is_again=is_again)
+        generation = self.state.service.submit(self.asked.model, requests, is_again=is_again, since=self.since)
         try:
             return await gather(generation, self.record)
         finally:
             generation.cancel()
 
     def _varied(self, request: Request, attempt: int) -> Request:
-        """The first try is as asked, but for stop strings; the same greedy answer would come again, so later ones are drawn."""
+        """The first try is as asked, but for stop strings where rules look behind them; the same greedy answer would come again, so later
+        ones are drawn.
+        """
         config = request.config
-        changed: dict[str, object] = {"stop": ()} if self.rules.look_at_answers else {}
+        changed: dict[str, object] = {"stop": ()} if self.rules.guard_looks_at_answers else {}
         if attempt:
             changed |= {"temperature": max(config.temperature, self.rules.retry_temperature), "seed": config.seed + attempt}
         return dataclasses.replace(request, config=config.model_copy(update=changed))
 
 
-def _take(choice: Choice, made: Choice, verdict: AnswerVerdict, stop: Sequence[str]) -> None:
-    """Tokens of all tries count; the text is what the rules say, up to a stop string unless it is a stock answer."""
+def _take(choice: Choice, made: Choice, verdict: AnswerVerdict) -> None:
+    """Tokens of all tries count; the text is what the rules say."""
     choice.num_tokens += made.num_tokens
     choice.logprobs = made.logprobs
     choice.texts, choice.finish = [verdict.text], verdict.finish or made.finish
-    places = [place for one in stop if (place := verdict.text.find(one)) >= 0]
-    if places and verdict.finish != "content_filter":
-        choice.texts, choice.finish = [verdict.text[: min(places)]], "stop"
 
 
 def without_unfinished(text: str) -> str:

@@ -13,7 +13,7 @@ What fired is told by rule, kind and number, never by the text that it was about
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from tunesmith.types import Message
@@ -21,8 +21,8 @@ from tunesmith.types import Message
 Side = Literal["prompt", "answer"]
 Action = Literal["redirect", "block", "mask", "refuse", "cut", "retry"]
 """`redirect` and `block` say a stock answer, `refuse` is an error, `retry` generates anew, the others change the text."""
-Finish = Literal["content_filter", "length"]
-"""How OpenAI's API tells that an answer is not the model's own, or not all of it."""
+Finish = Literal["content_filter", "length", "stop"]
+"""How OpenAI's API tells that an answer is not the model's own, or not all of it; `stop`: it ends before a stop string."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +74,14 @@ class AnswerVerdict:
         return self.problem is not None
 
 
+def stopped(verdict: AnswerVerdict, stop: Sequence[str]) -> AnswerVerdict:
+    """The same of what is before the first stop string; stock answers, and what is not said, have none."""
+    places = [place for one in stop if (place := verdict.text.find(one)) >= 0]
+    if not places or verdict.finish == "content_filter" or verdict.is_retry:
+        return verdict
+    return replace(verdict, text=verdict.text[: min(places)], finish="stop")
+
+
 class Guard(Protocol):
     """All rules for one model; safe to call from several threads."""
 
@@ -106,6 +114,9 @@ class Guard(Protocol):
         """Before generation."""
         ...
 
-    def check_answer(self, text: str, messages: Sequence[Message]) -> AnswerVerdict:
-        """After it."""
+    def check_answer(self, text: str, messages: Sequence[Message], *, stop: Sequence[str] = ()) -> AnswerVerdict:
+        """After it. What is behind a stop string is looked at, too, as it may tell what is before it, but is no part of an answer's form.
+
+        `text` of the verdict may end before a stop string, or not (`stopped`).
+        """
         ...

@@ -69,8 +69,13 @@ class KeyRing:
         self._file = file
         self._stamp = _stamp(file)
         self._keys = [] if self._stamp is None else _read(file)
-        self.is_needed = bool(self._keys)
-        """Decided when the server starts: it never becomes open because a file went."""
+        self._was_needed = bool(self._keys)
+
+    @property
+    def is_needed(self) -> bool:
+        """Keys are asked for: from the first one on, or from a file on that cannot be read, and never again not, whatever becomes of it."""
+        self._refresh()
+        return self._was_needed
 
     def owner(self, key: str) -> str | None:
         """The name of a key; None where it is not one. Looks at all of them, whichever it is."""
@@ -88,7 +93,9 @@ class KeyRing:
         self._stamp, self._keys = stamp, []
         try:
             self._keys = [] if stamp is None else _read(self._file)
+            self._was_needed = self._was_needed or bool(self._keys)
         except ConfigError as error:  # no key is good until somebody has repaired it
+            self._was_needed = True
             LOGGER.error("keys", extra={"fields": {"error": str(error)}})  # noqa: TRY400 - a traceback would tell nothing more
 
 

@@ -78,6 +78,11 @@ def too_busy(retry_after_seconds: int) -> ApiError:
     return ApiError(429, message, type=BUSY, code="queue_full", headers={"retry-after": str(retry_after_seconds)})
 
 
+def never_room(number: int, most: int) -> ApiError:
+    """More completions than there are places in all, whoever else asks: to come again would help nobody."""
+    return invalid("n", f"{number:,} completions at once; this server has {most:,} places, those in which they wait included.")
+
+
 def too_large(limit: int) -> ApiError:
     """The body, which is not read to its end."""
     return ApiError(413, f"The request's body is larger than {limit:,} bytes.", code="request_too_large", headers={"connection": "close"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Request
@@ -12,14 +12,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from tunesmith.serve.answering import EventStream, at_once, gather, stream, while_connected, within
 from tunesmith.serve.answers import ChatCompletion, ErrorDocument, ModelCard, ModelList, Status, TextCompletion
-from tunesmith.serve.asking import Asked, ask_chat, ask_completion, conversation, prompts_of, require_few
+from tunesmith.serve.asking import Asked, conversation, prompts_of, require_few
 from tunesmith.serve.forms import form_of
-from tunesmith.serve.guarded import Guarded, Rules, checked_prompt, require_checkable
-from tunesmith.serve.guarding import Guard
+from tunesmith.serve.guarded import Guarded, Rules, require_checkable
+from tunesmith.serve.rendering import as_messages, rendered_chat, rendered_texts
 from tunesmith.serve.schema import ChatRequest, CompletionRequest, Generating
 from tunesmith.serve.shapes import ChatShape, Choice, Shape, TextShape, usage_of
 from tunesmith.serve.state import ServerState, state_of
 from tunesmith.serve.telemetry import Record, record_of
+from tunesmith.serve.writing import WholeAnswer, written
 from tunesmith.together import ServedModel
 from tunesmith.types import Message
 
@@ -60,110 +61,109 @@ router = APIRouter()
 @router.post("/v1/chat/completions", response_model=ChatCompletion, responses={**streaming("ChatCompletionChunk"), **GENERATING})
 async def chat_completions(body: ChatRequest, request: Request) -> Response:
     """Answer a conversation."""
-    state, record = state_of(request), record_of(request.scope)
+    coming = _coming(request)
+    state, record = coming.state, coming.record
     model = state.model(body.model)
     require_few(body, 1, state.config)
-    form = await while_connected(request.receive, within(state.config.request_seconds, form_of(body, state.schemas)))
+    form = await coming.bounded(form_of(body, state.schemas))
     rules = Rules(guard=state.guards.get(model.name), form=form)
     require_checkable(rules, body)
-    messages, instead = conversation(body), None
-    if rules.guard is not None:
-        messages, instead = await checked_prompt(state, rules.guard, messages, record, param="messages")
-    if record.logs_prompts:  # as the rules left it: what they mask is not in the log either
-        record.prompt = [{"role": one.role, "content": one.content} for one in messages]
-    asked = await _rendered(state, lambda: ask_chat(model, body, messages, state.config))
-    shape = ChatShape(model, with_logprobs=bool(body.logprobs), with_usage=_wants_usage(body), streams=bool(body.stream))
-    answering = _Answering(state, request, body, asked, shape, record)
+    messages = conversation(body)
+    with state.service.entering(model, body.n or 1):
+        messages, instead, asked = await coming.bounded(rendered_chat(state, model, rules.guard, body, messages, record))
+    shape = ChatShape(
+        model, state.texts_of(model), with_logprobs=bool(body.logprobs), with_usage=_wants_usage(body), streams=bool(body.stream)
+    )
     count = len(asked.requests)
-    return await answering.answer(rules, [messages] * count, [instead] * count)
+    return await _Answering(coming, body, asked, shape).answer(rules, [messages] * count, [instead] * count)
 
 
 @router.post("/v1/completions", response_model=TextCompletion, responses={**streaming("TextCompletion"), **GENERATING})
 async def completions(body: CompletionRequest, request: Request) -> Response:
     """Continue texts as they stand."""
-    state, record = state_of(request), record_of(request.scope)
+    coming = _coming(request)
+    state, record = coming.state, coming.record
     model = state.model(body.model)
-    require_few(body, len(prompts_of(body)), state.config)
+    num_prompts, count = len(prompts_of(body)), body.n or 1
+    require_few(body, num_prompts, state.config)
     rules = Rules(guard=state.guards.get(model.name))
     require_checkable(rules, body)
-    prompts, instead = await _checked_texts(state, rules.guard, body, record)
-    if record.logs_prompts:
-        record.prompt = prompts
-    asked = await _rendered(state, lambda: ask_completion(model, body, prompts, state.config))
-    shape = TextShape(model, with_logprobs=body.logprobs is not None, with_usage=_wants_usage(body))
-    messages = [_as_messages(prompts[place // (body.n or 1)]) for place in range(len(asked.requests))]
-    answers = [instead[place // (body.n or 1)] for place in range(len(asked.requests))]
-    return await _Answering(state, request, body, asked, shape, record).answer(rules, messages, answers)
+    with state.service.entering(model, num_prompts * count):
+        prompts, instead, asked = await coming.bounded(rendered_texts(state, model, rules.guard, body, record))
+    shape = TextShape(model, state.texts_of(model), with_logprobs=body.logprobs is not None, with_usage=_wants_usage(body))
+    messages = [as_messages(prompts[place // count]) for place in range(len(asked.requests))]
+    answers = [instead[place // count] for place in range(len(asked.requests))]
+    return await _Answering(coming, body, asked, shape).answer(rules, messages, answers)
 
 
-async def _checked_texts(
-    state: ServerState, guard: Guard | None, body: CompletionRequest, record: Record
-) -> tuple[list[str | list[int]], list[str | None]]:
-    """A text is checked as a user's message would be."""
-    prompts, instead = prompts_of(body), []
-    if guard is None:
-        return prompts, [None] * len(prompts)
-    for place, prompt in enumerate(prompts):
-        messages, answer = _as_messages(prompt), None
-        if messages:
-            messages, answer = await checked_prompt(state, guard, messages, record, param="prompt")
-            prompts[place] = messages[-1].content
-        instead.append(answer)
-    return prompts, instead
+class _Coming(NamedTuple):
+    """A request on its way to the model."""
+
+    state: ServerState
+    request: Request
+    record: Record
+    since: float
+    """When it came, by the event loop's clock."""
+
+    async def bounded(self, work: Coroutine[Any, Any, T]) -> T:
+        """While the client waits, and in the request's time."""
+        limited = within(self.state.config.request_seconds, work, since=self.since)
+        return await while_connected(self.request.receive, limited)
 
 
-def _as_messages(prompt: str | list[int]) -> tuple[Message, ...]:
-    return (Message(role="user", content=prompt),) if isinstance(prompt, str) else ()
+def _coming(request: Request) -> _Coming:
+    return _Coming(state_of(request), request, record_of(request.scope), asyncio.get_running_loop().time())
 
 
 def _wants_usage(body: Generating) -> bool:
     return bool(body.stream_options and body.stream_options.include_usage)
 
 
-async def _rendered(state: ServerState, render: Callable[[], T]) -> T:
-    """Beside the event loop: a long text takes a while."""
-    return await asyncio.get_running_loop().run_in_executor(state.renderers, render)
-
-
 class _Answering(NamedTuple):
     """A request that can be answered, and how."""
 
-    state: ServerState
-    request: Request
+    coming: _Coming
     body: Generating
     asked: Asked
     shape: Shape
-    record: Record
 
     async def answer(self, rules: Rules, prompts: Sequence[Sequence[Message]], instead: Sequence[str | None]) -> Response:
         """Under rules or not; `instead` has what is said where the model is not asked."""
-        self.record.model, self.record.prompt_tokens = self.asked.model.name, self.asked.num_prompt_tokens
+        state, _, record, since = self.coming
+        record.model, record.prompt_tokens = self.asked.model.name, self.asked.num_prompt_tokens
         if rules.look_at_answers or any(one is not None for one in instead):
-            guarded = Guarded(state=self.state, rules=rules, asked=self.asked, prompts=prompts, instead=instead, record=self.record)
-            return self._say(await while_connected(self.request.receive, guarded.choices()))
+            guarded = Guarded(state=state, rules=rules, asked=self.asked, prompts=prompts, instead=instead, record=record, since=since)
+            return await self.coming.bounded(self._say(guarded.choices()))
         return await self._generate()
 
-    def _say(self, choices: Sequence[Choice]) -> Response:
+    async def _say(self, made: Awaitable[Sequence[Choice]]) -> Response:
         """All at once, in the shape that was asked for."""
-        self.record.finish_with(choices)
+        choices = await made
+        self.coming.record.finish_with(choices)
         num_prompt_tokens = self.asked.num_prompt_tokens
-        if not self.body.stream:
-            return JSONResponse(self.shape.whole(choices, usage_of(num_prompt_tokens, choices)).model_dump())
-        return self._stream(at_once(choices, num_prompt_tokens, self.shape, with_usage=_wants_usage(self.body)))
+        if self.body.stream:
+            return self._stream(at_once(choices, num_prompt_tokens, self.shape, with_usage=_wants_usage(self.body)))
+        if not self.shape.with_logprobs:
+            return WholeAnswer(self._written(choices))
+        return WholeAnswer(await asyncio.get_running_loop().run_in_executor(self.coming.state.writers, self._written, choices))
+
+    def _written(self, choices: Sequence[Choice]) -> bytes:
+        return written(self.shape.whole(choices, usage_of(self.asked.num_prompt_tokens, choices)))
 
     def _stream(self, events: AsyncGenerator[bytes]) -> EventStream:
-        return EventStream(events, self.record, client_seconds=self.state.config.client_seconds)
+        return EventStream(events, self.coming.record, client_seconds=self.coming.state.config.client_seconds)
 
     async def _generate(self) -> Response:
         """Ask the model; until the first token of a stream an error is a status, afterwards an event."""
-        generation = self.state.service.submit(self.asked.model, self.asked.requests)
+        state, request, record, since = self.coming
+        generation = state.service.submit(self.asked.model, self.asked.requests, since=since)
         is_handed_over = False
         try:
             if not self.body.stream:
-                return self._say(await while_connected(self.request.receive, gather(generation, self.record)))
-            first = await while_connected(self.request.receive, anext(generation))
+                return await self.coming.bounded(self._say(gather(generation, record)))
+            first = await while_connected(request.receive, anext(generation))
             is_handed_over = True
-            return self._stream(stream(generation, first, self.asked, self.shape, self.record, with_usage=_wants_usage(self.body)))
+            return self._stream(stream(generation, first, self.asked, self.shape, record, with_usage=_wants_usage(self.body)))
         finally:
             if not is_handed_over:
                 generation.cancel()

@@ -149,7 +149,7 @@ class Generating(Body):
     """Draw from this many likeliest tokens. An extension to OpenAI's parameters, as in vLLM."""
     min_p: float | None = Field(default=None, ge=0, lt=1)
     """Draw from tokens at least this fraction as likely as the likeliest. An extension."""
-    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    repetition_penalty: float | None = Field(default=None, ge=0.01, le=10)
     """Above 1, tokens that came before become less likely. An extension."""
     n: Annotated[int, Field(ge=1, le=128), WHOLE] | None = None
     """Completions of each prompt; the server's limit counts all of a request."""

@@ -24,7 +24,7 @@ from tunesmith.engine.generation.decoder import Decoder
 from tunesmith.engine.generation.sequences import Request
 from tunesmith.serve.decoding import DecoderThread
 from tunesmith.serve.generations import Generation
-from tunesmith.serve.problems import ApiError, failed, shutting_down, stuck, too_busy
+from tunesmith.serve.problems import ApiError, failed, never_room, shutting_down, stuck, too_busy
 from tunesmith.serve.recovery import Trouble
 from tunesmith.together import BaseNetwork, ServedModel
 
@@ -109,31 +109,54 @@ class GenerationService:
         finally:
             self._num_held -= 1
 
-    def submit(self, model: ServedModel, requests: Sequence[Request], *, is_again: bool = False) -> Generation:
+    @contextmanager
+    def entering(self, model: ServedModel, number: int) -> Iterator[None]:
+        """Keep places for sequences that are submitted next, while their prompts are made: no more are made than may be submitted.
+
+        Raises:
+            ApiError: as `submit` would.
+        """
+        thread = self._thread(model)
+        self._require_room(thread, number)
+        thread.num_entering += number
+        try:
+            yield
+        finally:
+            thread.num_entering -= number
+
+    def submit(self, model: ServedModel, requests: Sequence[Request], *, is_again: bool = False, since: float | None = None) -> Generation:
         """Queue sequences that belong together: all of them are accepted, or none.
 
         Args:
             model: to generate with.
             requests: the sequences.
             is_again: they were accepted before and are generated anew: neither a full queue nor draining refuses them.
+            since: when their time began, by the event loop's clock; None: now.
 
         Raises:
-            ApiError: the queue is full (with the seconds after which there should be room), the service stops, or the decoder has
-                failed or is stuck.
+            ApiError: the queue is full (with the seconds after which there should be room) or could never hold so many, the service stops,
+                or the decoder has failed or is stuck.
         """
-        if self._is_cut or (self.is_draining and not is_again):
+        if self._is_cut:
             raise shutting_down()
         thread = self._thread(model)
-        if thread.failure is not None:
-            raise failed()
-        if thread.is_stuck:
-            raise stuck()
-        missing = thread.num_in_flight + len(requests) - self.most_in_flight
-        if missing > 0 and not is_again:
-            raise too_busy(_seconds_until_free(thread, missing, asyncio.get_running_loop().time()))
+        if is_again:
+            _require_alive(thread)
+        else:
+            self._require_room(thread, len(requests))
         generation = thread.submit(requests)
-        generation.limit(self._request_seconds)
+        generation.limit(self._request_seconds, since=since)
         return generation
+
+    def _require_room(self, thread: DecoderThread, number: int) -> None:
+        if self.is_draining:
+            raise shutting_down()
+        if number > self.most_in_flight:
+            raise never_room(number, self.most_in_flight)
+        _require_alive(thread)
+        missing = thread.num_in_flight + thread.num_entering + number - self.most_in_flight
+        if missing > 0:
+            raise too_busy(_seconds_until_free(thread, missing, asyncio.get_running_loop().time()))
 
     @property
     def failure(self) -> BaseException | None:
@@ -205,6 +228,13 @@ class GenerationService:
 
 def _make_decoder(base: BaseNetwork, *, context_length: int, batch_size: int) -> Decoder:
     return Decoder(base.network, context_length=context_length, batch_size=batch_size)
+
+
+def _require_alive(thread: DecoderThread) -> None:
+    if thread.failure is not None:
+        raise failed()
+    if thread.is_stuck:
+        raise stuck()
 
 
 def _seconds_until_free(thread: DecoderThread, places: int, now: float) -> int:

@@ -1,28 +1,20 @@
-"""Completions in the two shapes of OpenAI's API, whole and piece by piece."""
+"""Completions in the two shapes of OpenAI's API, whole and piece by piece: plain documents by the models in `answers`.
+
+With log-probabilities they hold tens of thousands of values, for which making records would take many times as long.
+"""
 
 from __future__ import annotations
 
+import codecs
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from pydantic import BaseModel
-
 from tunesmith.engine.generation.sequences import NewToken
-from tunesmith.serve.answers import (
-    AnswerMessage,
-    ChatChoice,
-    ChatCompletion,
-    ChatLogprobs,
-    FinishWord,
-    TextChoice,
-    TextCompletion,
-    TextLogprobs,
-    Usage,
-)
-from tunesmith.serve.token_texts import chat_logprob
+from tunesmith.serve.answers import FinishWord, Usage
+from tunesmith.serve.token_texts import TokenText, TokenTexts
 from tunesmith.together import ServedModel
 from tunesmith.types import FinishReason, TokenLogprob
 
@@ -74,8 +66,8 @@ class Shape(Protocol):
 
     with_logprobs: bool
 
-    def whole(self, choices: Sequence[Choice], usage: Usage) -> BaseModel:
-        """Everything at once."""
+    def whole(self, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
+        """Everything at once; takes a while with many log-probabilities."""
         ...
 
     def opening(self, index: int) -> dict[str, Any] | None:
@@ -94,8 +86,8 @@ class Shape(Protocol):
 class _Head:
     """What every document of an answer begins with."""
 
-    def __init__(self, model: ServedModel, prefix: str, kind: str, *, with_logprobs: bool, with_usage: bool) -> None:
-        self._renderer = model.renderer
+    def __init__(self, model: ServedModel, texts: TokenTexts, prefix: str, kind: str, *, with_logprobs: bool, with_usage: bool) -> None:
+        self._texts = texts
         self.with_logprobs, self._with_usage = with_logprobs, with_usage
         self.head: dict[str, Any] = {
             "id": f"{prefix}-{secrets.token_hex(12)}",
@@ -116,22 +108,22 @@ class _Head:
 class ChatShape(_Head):
     """Of /v1/chat/completions."""
 
-    def __init__(self, model: ServedModel, *, with_logprobs: bool, with_usage: bool, streams: bool) -> None:
+    def __init__(self, model: ServedModel, texts: TokenTexts, *, with_logprobs: bool, with_usage: bool, streams: bool) -> None:
         kind = "chat.completion.chunk" if streams else "chat.completion"
-        super().__init__(model, "chatcmpl", kind, with_logprobs=with_logprobs, with_usage=with_usage)
+        super().__init__(model, texts, "chatcmpl", kind, with_logprobs=with_logprobs, with_usage=with_usage)
 
-    def whole(self, choices: Sequence[Choice], usage: Usage) -> ChatCompletion:
-        """As the client gets it without `stream`."""
+    def whole(self, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
+        """As the client gets it without `stream`: a `ChatCompletion`."""
         made = [
-            ChatChoice(
-                index=index,
-                message=AnswerMessage(content=choice.text),
-                logprobs=self._logprobs(choice.logprobs),
-                finish_reason=choice.finish or "stop",
-            )
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                "logprobs": self._logprobs(choice.logprobs),
+                "finish_reason": choice.finish or "stop",
+            }
             for index, choice in enumerate(choices)
         ]
-        return ChatCompletion(**self.head, choices=made, usage=usage)
+        return {**self.head, "choices": made, "usage": usage.model_dump()}
 
     def opening(self, index: int) -> dict[str, Any]:
         """The role."""
@@ -139,51 +131,74 @@ class ChatShape(_Head):
 
     def piece(self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish: FinishWord | None) -> dict[str, Any]:
         """Some text, or the end, or both."""
-        found = self._logprobs(logprobs)
-        choice = {"index": index, "delta": {"content": text} if text else {}, "logprobs": found.model_dump() if found else None}
+        choice = {"index": index, "delta": {"content": text} if text else {}, "logprobs": self._logprobs(logprobs)}
         return self._chunk({**choice, "finish_reason": finish})
 
-    def _logprobs(self, logprobs: Sequence[TokenLogprob]) -> ChatLogprobs | None:
-        return ChatLogprobs(content=[chat_logprob(self._renderer, one) for one in logprobs]) if self.with_logprobs else None
+    def _logprobs(self, logprobs: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+        """`ChatLogprobs`."""
+        if not self.with_logprobs:
+            return None
+        likely = self._likely
+        return {
+            "content": [{**likely(one.token, one.logprob), "top_logprobs": [likely(*other) for other in one.top]} for one in logprobs],
+            "refusal": None,
+        }
+
+    def _likely(self, token: int, logprob: float) -> dict[str, Any]:
+        found = self._texts.of(token)
+        return {"token": found.text, "logprob": logprob, "bytes": found.bytes}
 
 
 class TextShape(_Head):
     """Of /v1/completions."""
 
-    def __init__(self, model: ServedModel, *, with_logprobs: bool, with_usage: bool) -> None:
-        super().__init__(model, "cmpl", "text_completion", with_logprobs=with_logprobs, with_usage=with_usage)
-        self._offsets: dict[int, int] = {}
+    def __init__(self, model: ServedModel, texts: TokenTexts, *, with_logprobs: bool, with_usage: bool) -> None:
+        super().__init__(model, texts, "cmpl", "text_completion", with_logprobs=with_logprobs, with_usage=with_usage)
+        self._lengths: dict[int, _Length] = {}
 
-    def whole(self, choices: Sequence[Choice], usage: Usage) -> TextCompletion:
-        """As the client gets it without `stream`."""
+    def whole(self, choices: Sequence[Choice], usage: Usage) -> dict[str, Any]:
+        """As the client gets it without `stream`: a `TextCompletion`."""
         made = [
-            TextChoice(index=index, text=choice.text, logprobs=self._logprobs(index, choice.logprobs), finish_reason=choice.finish)
-            for index, choice in enumerate(choices)
+            {"index": index, "text": one.text, "logprobs": self._logprobs(index, one.logprobs), "finish_reason": one.finish}
+            for index, one in enumerate(choices)
         ]
-        return TextCompletion(**self.head, choices=made, usage=usage)
+        return {**self.head, "choices": made, "usage": usage.model_dump()}
 
     def opening(self, index: int) -> None:
         """Nothing: there are no roles."""
 
     def piece(self, index: int, text: str, logprobs: Sequence[TokenLogprob], finish: FinishWord | None) -> dict[str, Any]:
         """Some text, or the end, or both."""
-        found = self._logprobs(index, logprobs)
-        choice = {"index": index, "text": text, "logprobs": found.model_dump() if found else None, "finish_reason": finish}
-        return self._chunk(choice)
+        return self._chunk({"index": index, "text": text, "logprobs": self._logprobs(index, logprobs), "finish_reason": finish})
 
-    def _logprobs(self, index: int, logprobs: Sequence[TokenLogprob]) -> TextLogprobs | None:
-        """Offsets go on from piece to piece."""
+    def _logprobs(self, index: int, logprobs: Sequence[TokenLogprob]) -> dict[str, Any] | None:
+        """`TextLogprobs`; offsets go on from piece to piece."""
         if not self.with_logprobs:
             return None
-        decode = self._renderer.decode
-        tokens = [decode([one.token]) for one in logprobs]
-        offsets = []
-        for token in tokens:
-            offsets.append(self._offsets.get(index, 0))
-            self._offsets[index] = offsets[-1] + len(token)
-        return TextLogprobs(
-            tokens=tokens,
-            token_logprobs=[one.logprob for one in logprobs],
-            top_logprobs=[{decode([token]): logprob for token, logprob in one.top} for one in logprobs],
-            text_offset=offsets,
-        )
+        of, length = self._texts.of, self._lengths.setdefault(index, _Length())
+        found = [of(one.token) for one in logprobs]
+        return {
+            "tokens": [one.name for one in found],
+            "token_logprobs": [one.logprob for one in logprobs],
+            "top_logprobs": [self._by_name(one) for one in logprobs],
+            "text_offset": [length.before(one) for one in found],
+        }
+
+    def _by_name(self, one: TokenLogprob) -> dict[str, float]:
+        """Of tokens with one text the likeliest, but always that of the token itself, as at OpenAI."""
+        named = {self._texts.of(token).name: logprob for token, logprob in reversed(one.top)}
+        return dict(reversed(named.items())) | {self._texts.of(one.token).name: one.logprob}
+
+
+class _Length:
+    """Characters so far, of which a token may hold parts."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._number = 0
+
+    def before(self, token: TokenText) -> int:
+        """Count it, and say where it begins: where the character does that it goes on with."""
+        before = self._number
+        self._number += len(token.text) if token.bytes is None else len(self._decoder.decode(bytes(token.bytes)))
+        return before

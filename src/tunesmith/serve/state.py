@@ -14,6 +14,7 @@ from tunesmith.serve.guarding import Guard
 from tunesmith.serve.metrics import Metrics
 from tunesmith.serve.problems import unknown_model
 from tunesmith.serve.service import GenerationService
+from tunesmith.serve.token_texts import TokenTexts
 from tunesmith.together import ServedModel
 
 
@@ -28,6 +29,10 @@ class ServerState:
     """By the names of the models they stand before."""
     renderers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="render"))
     """Makes tokens of prompts beside the event loop; one at a time, for tokenizers are not made for several threads."""
+    writers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="write"))
+    """Writes long answers; one at a time, so that the event loop shares the interpreter with one alone."""
+    token_texts: dict[str, TokenTexts] = field(default_factory=dict)
+    """By the names of models, as they are needed."""
 
     schemas: SchemaProcesses = field(default_factory=SchemaProcesses)
     """Look at clients' schemas."""
@@ -41,6 +46,12 @@ class ServerState:
         if name not in self.service.models:
             raise unknown_model(name)
         return self.service.models[name]
+
+    def texts_of(self, model: ServedModel) -> TokenTexts:
+        """What its tokens stand for."""
+        if model.name not in self.token_texts:
+            self.token_texts[model.name] = TokenTexts(model.renderer.tokenizer)
+        return self.token_texts[model.name]
 
 
 def state_of(request: Request) -> ServerState:

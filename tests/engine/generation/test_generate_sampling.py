@@ -46,6 +46,27 @@ def test_a_temperature_near_zero_is_greedy(loaded: LoadedModel) -> None:
     assert [c.token_ids for c in cold] == [c.token_ids for c in complete(loaded.network, PROMPTS)]
 
 
+@pytest.mark.parametrize("temperature", [1e-320, 1e-40, 1e-38, 2e-6, 1e-5, 1e-4])
+@pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"top_p": 0.9}, {"min_p": 0.1}])
+def test_however_cold_a_token_is_drawn_from_the_vocabulary(temperature: float, settings: dict[str, float]) -> None:
+    logits = torch.tensor([[90.0, 30.0, 88.0, -90.0], [-3.0, -90.0, -2.0, -1.0]])
+    cold = Sampler(GenerateConfig(temperature=temperature, **settings))  # type: ignore[arg-type]
+    assert choose(logits, [cold, Sampler(GenerateConfig(temperature=1.0, top_k=1))]) == [0, 3]
+    assert choose(logits, [cold, cold]) == [0, 3]
+
+
+@pytest.mark.parametrize("penalty", [0.01, 100.0])
+def test_the_strongest_penalties_leave_something_to_draw(penalty: float) -> None:
+    logits = torch.tensor([[90.0, 30.0, -90.0, -80.0]])
+    for seen in ([0, 1], [2, 3], [0, 1, 2, 3]):
+        sampler = Sampler(GenerateConfig(temperature=1e-5, repetition_penalty=penalty), prompt_ids=seen)
+        assert choose(logits, [sampler])[0] < 4
+    for beyond in (penalty / 1.01, penalty * 1.01):
+        if not 0.01 <= beyond <= 100:
+            with pytest.raises(ValueError, match="repetition_penalty"):
+                GenerateConfig(repetition_penalty=beyond)
+
+
 def test_a_penalty_is_transformers_own(network: PreTrainedModel) -> None:
     found = complete(network, PROMPTS, repetition_penalty=1.4)
     assert [list(c.token_ids) for c in found] == [by_transformers(network, prompt, repetition_penalty=1.4) for prompt in PROMPTS]

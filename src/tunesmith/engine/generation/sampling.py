@@ -4,7 +4,7 @@ The steps and their order, each of them off by default (it is transformers' orde
 
 1. repetition penalty (Keskar et al. 2019, "CTRL", arXiv:1909.05858, section 4.1): logits of tokens that are in the prompt
    or the completion are divided by it where positive, multiplied where negative;
-2. temperature: logits are divided by it; 0 takes the likeliest token, and the rest does not matter;
+2. temperature: logits are divided by it; 0, or next to it, takes the likeliest token, and the rest does not matter;
 3. top-k (Fan et al. 2018, arXiv:1805.04833): the k likeliest tokens;
 4. top-p (Holtzman et al. 2020, arXiv:1904.09751): of those, the smallest set of likeliest tokens with this probability;
 5. min-p (Nguyen et al. 2024, arXiv:2407.01082): of those, the tokens at least this fraction as likely as the likeliest;
@@ -29,6 +29,8 @@ from tunesmith.types import TokenLogprob
 CANDIDATES = 1024
 """Top-p sorts this many of the likeliest tokens, and the whole vocabulary only where they have too little probability."""
 DRAWN_AT_ONCE = 64
+COLDEST = 1e-5
+"""Temperatures below it are 0: tokens that differ by a ten-thousandth would differ by ten nats, and what is colder yet overflows."""
 
 
 class Sampler:
@@ -40,7 +42,7 @@ class Sampler:
 
     def __init__(self, config: GenerateConfig, *, sample: int = 0, prompt_ids: Sequence[int] = ()) -> None:
         self.config = config
-        self.is_greedy = config.temperature == 0
+        self.is_greedy = config.temperature < COLDEST
         self.is_penalised = config.repetition_penalty != 1
         mixed = hashlib.sha256(f"{config.seed}:{sample}".encode()).digest()
         self._generator = None if self.is_greedy else torch.Generator().manual_seed(int.from_bytes(mixed[:7]))
@@ -92,7 +94,8 @@ def choose(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
 
 def _draw(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     configs = [sampler.config for sampler in samplers]
-    scores = logits / _column([config.temperature for config in configs], logits)
+    highest = logits.amax(-1, keepdim=True)  # subtracted first, so that the division cannot overflow
+    scores = (logits - highest) / _column([config.temperature for config in configs], logits)
     cutoff = _cutoff(scores, configs)
     if cutoff is not None:
         scores.masked_fill_(scores < cutoff, float("-inf"))

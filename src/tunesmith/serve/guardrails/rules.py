@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from tunesmith.data.storing.prepared import load_data_of, load_prepared
 from tunesmith.runs import RunDirectory, open_run
-from tunesmith.serve.guarding import AnswerVerdict, Firing, PromptVerdict
+from tunesmith.serve.guarding import AnswerVerdict, Firing, PromptVerdict, stopped
 from tunesmith.serve.guardrails.json_schema import JsonSchemaRule
 from tunesmith.serve.guardrails.length import CountTokens, LengthRule
 from tunesmith.serve.guardrails.pii import PiiRule
@@ -128,12 +128,15 @@ class Guardrails:
                 break
         return PromptVerdict(messages=verdict.messages, answer=verdict.answer, refusal=verdict.refusal, fired=tuple(fired))
 
-    def check_answer(self, text: str, messages: Sequence[Message]) -> AnswerVerdict:
-        """By every rule; after a stock answer, or one that must not be said, no further one is asked."""
+    def check_answer(self, text: str, messages: Sequence[Message], *, stop: Sequence[str] = ()) -> AnswerVerdict:
+        """By every rule; after a stock answer, or one that must not be said, no further one is asked. The schema is for what is said."""
         fired: list[Firing] = []
         verdict = AnswerVerdict(text=text)
         finish = verdict.finish
         for rule in self.answer_rules:
+            if isinstance(rule, JsonSchemaRule):
+                verdict = stopped(verdict, stop)
+                finish = verdict.finish or finish
             verdict = rule.check_answer(verdict.text, messages)
             finish = verdict.finish or finish
             fired += verdict.fired

@@ -97,6 +97,7 @@ async def _generate_checked(
 ) -> bool:
     """As the server does: rules see the answer before stop strings cut it, and may want it made anew; False where none may be said."""
     from tunesmith.serve.guarded import without_unfinished
+    from tunesmith.serve.guarding import stopped
 
     for attempt in range(guard.retries + 1):
         answer.text, answer.finish = "", None
@@ -106,15 +107,14 @@ async def _generate_checked(
         await _generate(keeper, pair, answer, messages, config.model_copy(update=changed), lambda: None)
         is_cut = answer.finish != "end_of_turn" and guard.needs_whole_words
         text = without_unfinished(answer.text) if is_cut else answer.text
-        judged = await keeper.checked(partial(guard.check_answer, text, messages))
+        check = partial(guard.check_answer, text, messages, stop=config.stop)
+        judged = stopped(await keeper.checked(check), config.stop)
         _tell(answer, judged.fired)
         answer.text = "" if judged.is_retry else judged.text
         if answer.is_stopped:
             return True
         if not judged.is_retry:
-            places = [place for one in config.stop if (place := judged.text.find(one)) >= 0]
-            if places and judged.finish != "content_filter":
-                answer.text, answer.finish = judged.text[: min(places)], "stop_string"
+            answer.finish = "stop_string" if judged.finish == "stop" else answer.finish
             return True
     answer.status = "failed"
     answer.problem = f"no answer satisfied the guardrails in {counted(guard.retries + 1, 'attempt')}: {judged.problem}"
