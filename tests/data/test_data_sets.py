@@ -42,6 +42,17 @@ def test_files_named_by_split_give_train_and_say_so(tmp_path: Path) -> None:
     assert [row.source for row in read_rows(tmp_path / "faqs", split="test")] == ["faqs/test#1"]
 
 
+@pytest.mark.parametrize("files", [["train.jsonl"], ["train-0.jsonl", "train-1.jsonl"]])
+def test_reading_a_folder_leaves_nothing_in_the_home(tmp_path: Path, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "home")
+    for file in files:
+        json_lines(tmp_path / "faqs" / file, "How?")
+    assert len(read_rows(tmp_path / "faqs", split="train")) == len(files)
+    assert not (tmp_path / "home").exists()
+
+
 def test_an_edited_folder_is_read_anew(tmp_path: Path) -> None:
     json_lines(tmp_path / "faqs" / "train.jsonl", "How?")
     assert len(read_rows(tmp_path / "faqs")) == 1

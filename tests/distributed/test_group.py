@@ -25,6 +25,9 @@ def _talk() -> dict[str, Any]:
         assert not own
         with pytest.raises(DataError, match="the first says so"):
             group.from_first(_refuse)
+        with pytest.raises(DataError, match="the first says so"):
+            group.on_all(_refuse if group.rank == 1 else str)
+        assert group.on_all(lambda: group.rank) == group.rank
         found = {
             "gathered": group.gather({"rank": group.rank}),
             "sums": {key: one.tolist() for key, one in sums.items()},

@@ -16,7 +16,7 @@ from tests.ranks import run_ranks
 from tests.samples import qa, raw
 from tunesmith.config import TrainConfig
 from tunesmith.distributed.group import Group, joined
-from tunesmith.errors import AssetError, DataError, PreflightError, TunesmithError
+from tunesmith.errors import AssetError, DataError, GroupError, PreflightError, TunesmithError
 from tunesmith.render import chunks
 from tunesmith.render.by_ranks import share_of
 from tunesmith.render.preflight import Preflight, run_preflight
@@ -40,6 +40,14 @@ def run(examples: Sequence[Example], renderer: Renderer, folder: Path, group: Gr
     renderer = pickle.loads(pickle.dumps(renderer))  # each process has its own
     cache = TokenCache(folder, "content")
     return run_preflight(examples, renderer, **{"max_length": 60, "over_length": "refuse", "cache": cache, "group": group, **options})
+
+
+def other_tokenizer(renderer: Renderer, rank: int) -> Renderer:
+    """A renderer like it, whose tokenizer has learnt a word on one rank."""
+    renderer = pickle.loads(pickle.dumps(renderer))
+    if rank == 1:
+        renderer.tokenizer.add_tokens(["very"])
+    return dataclasses.replace(renderer)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -191,6 +199,27 @@ def test_a_cache_that_cannot_be_written(chat: Renderer, tmp_path: Path) -> None:
     for error in in_ranks(2, lambda group: run(CONVERSATIONS, chat, tmp_path / "tokens", group)):
         assert isinstance(error, AssetError)
         assert "the token cache cannot be written" in str(error)
+
+
+def test_ranks_with_other_examples_write_nothing(chat: Renderer, tmp_path: Path) -> None:
+    """What one rank renders must not stand under the name of another's data: a later run would train on it."""
+
+    def work(group: Group) -> Preflight:
+        examples = [*CONVERSATIONS[: -group.rank or None]]
+        return run(examples, chat, tmp_path / "tokens", group, cache=TokenCache(tmp_path / "tokens", f"content {group.rank // 2}"))
+
+    for error in in_ranks(3, work):
+        assert isinstance(error, GroupError)
+        assert str(error).startswith("rank 2 of 3: the examples there differ from the other ranks'")
+    assert not (tmp_path / "tokens").exists()
+
+
+def test_ranks_with_another_tokenizer_or_limit_write_nothing(chat: Renderer, tmp_path: Path) -> None:
+    found = in_ranks(2, lambda group: run(CONVERSATIONS, other_tokenizer(chat, group.rank), tmp_path / "tokens", group))
+    assert [str(error).partition(" from ")[0] for error in found] == ["rank 1 of 2: the template and tokenizer there differ"] * 2
+    found = in_ranks(2, lambda group: run(CONVERSATIONS, chat, tmp_path / "tokens", group, max_length=60 + group.rank))
+    assert [str(error).partition(" from ")[0] for error in found] == ["rank 1 of 2: the limits of length there differ"] * 2
+    assert not (tmp_path / "tokens").exists()
 
 
 def test_a_split_without_a_cache_is_rendered_by_every_rank(chat: Renderer, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from tunesmith.errors import AssetError, PreflightError
 from tunesmith.render import chunks, token_cache
 from tunesmith.render.preflight import Preflight, run_preflight
 from tunesmith.render.renderer import Renderer
-from tunesmith.render.token_cache import ENTRIES_KEPT, TokenCache
+from tunesmith.render.token_cache import BEGUN_KEPT_SECONDS, ENTRIES_KEPT, TokenCache
 from tunesmith.types import Example
 
 CONVERSATIONS = [qa(f"what is {n}?", f"it is {'very ' * (n % 7)}good", source=f"a:{n}") for n in range(9)]
@@ -132,6 +134,18 @@ def test_the_oldest_entries_go(chat: Renderer, tmp_path: Path) -> None:
         run(CONVERSATIONS[:1], chat, cache=TokenCache(tmp_path / "tokens", str(number)))
     assert len(list((tmp_path / "tokens").iterdir())) == ENTRIES_KEPT
     assert run(CONVERSATIONS[:1], chat, cache=TokenCache(tmp_path / "tokens", str(ENTRIES_KEPT + 1))).is_from_cache
+
+
+def test_what_killed_processes_left_goes_after_a_day(chat: Renderer, cache: TokenCache, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    for name, age in {"old": BEGUN_KEPT_SECONDS + 60, "new": 60}.items():
+        for kind in (f".{name}.partial-123", f".{name}.ranks-0a1b"):
+            (tokens / kind).mkdir(parents=True)
+            (tokens / kind / "0-token_ids.bin").write_bytes(bytes(100))
+            for path, seconds in ((tokens / kind / "0-token_ids.bin", age), (tokens / kind, 2 * BEGUN_KEPT_SECONDS)):
+                os.utime(path, (time.time() - seconds,) * 2)
+    run(CONVERSATIONS, chat, cache=cache)
+    assert sorted(path.name for path in tokens.iterdir() if path.name.startswith(".")) == [".new.partial-123", ".new.ranks-0a1b"]
 
 
 def test_two_runs_at_the_same_time(chat: Renderer, cache: TokenCache, monkeypatch: pytest.MonkeyPatch) -> None:

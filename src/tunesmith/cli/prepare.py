@@ -43,8 +43,8 @@ def prepare(
         typer.Argument(
             metavar="FILES...",
             help="JSON Lines, JSON, CSV, TSV, Parquet or text files, exports of chats, pages and documents (see --kind), "
-            "data set folders, hub ids `owner/name`, URLs of files, folders and patterns (hf://, s3://, gs://, https://), "
-            "or `tunesmith-faq`, the data set that ships with tunesmith.",
+            "data set folders, hub ids `owner/name`, URLs of files, folders and patterns (hf://, s3://, gs://) and of "
+            "single files (https://), or `tunesmith-faq`, the data set that ships with tunesmith.",
         ),
     ] = None,
     *,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pickle
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -89,22 +89,46 @@ class Group:
             raise error
         return value  # type: ignore[return-value]
 
+    def on_all(self, work: Callable[[], Value]) -> Value:
+        """What `work` gives here, once it is done everywhere.
+
+        Raises:
+            Exception: on every rank, what the first of those raised whose work failed.
+        """
+        if self.is_alone:
+            return work()
+        value, error = _attempt(work)
+        for one in self.gather(error and shippable(error)):
+            if one is not None:
+                raise one
+        return value  # type: ignore[no-any-return]
+
     def any(self, flag: bool) -> bool:
         """Whether it is so on any rank."""
         return any(self.gather(flag))
 
-    def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Put the sum over all ranks in the place of each tensor; they have one type and device."""
-        if self.is_alone or not tensors:
-            return
+    def add_up(self, own: MutableMapping[Key, Tensor]) -> dict[Key, Tensor]:
+        """The sum over all ranks of each tensor, in float32; all ranks have the same keys in the same order, shapes and devices.
+
+        Tensors are taken out of `own` as they are sent, for their memory to be free as the sums come. These lie side by side, where
+        they have been added up: one is put there while those before it are on the way.
+        """
+        if self.is_alone:
+            return {key: own.pop(key).float() for key in list(own)}
         import torch
         import torch.distributed as dist
 
-        for bucket in _buckets(tensors):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
-            dist.all_reduce(flat)
-            for tensor, part in zip(bucket, torch.split(flat, [tensor.numel() for tensor in bucket]), strict=True):
-                tensor.copy_(part.view_as(tensor))
+        sums: dict[Key, Tensor] = {}
+        on_the_way = []
+        for keys in _buckets(own):
+            shapes = [own[key].shape for key in keys]
+            bucket = _put_together(own, keys)
+            on_the_way.append(dist.all_reduce(bucket, async_op=True))
+            parts = torch.split(bucket, [shape.numel() for shape in shapes])
+            sums |= {key: part.view(shape) for key, part, shape in zip(keys, parts, shapes, strict=True)}
+        for work in on_the_way:
+            work.wait()
+        return sums
 
     def barrier(self) -> None:
         """Wait for all."""
@@ -115,17 +139,34 @@ class Group:
 
 
 BUCKET_BYTES = 32 * 2**20
-"""Sent at a time: enough that the way there and back does not count, little enough that a second copy does not either."""
+"""Sent at a time: enough that the way there and back does not count, little enough that others are put together meanwhile."""
 
 
-def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    bucket: list[Tensor] = []
-    for tensor in tensors:
-        if bucket and sum(t.nbytes for t in bucket) + tensor.nbytes > BUCKET_BYTES:
-            yield bucket
-            bucket = []
-        bucket.append(tensor)
-    yield bucket
+def _buckets(tensors: Mapping[Key, Tensor]) -> list[list[Key]]:
+    """Neighbours that are sent together, by their size in float32."""
+    buckets: list[list[Key]] = []
+    room = 0
+    for key, tensor in tensors.items():
+        num_bytes = 4 * tensor.numel()
+        if not buckets or num_bytes > room:
+            buckets.append([])
+            room = BUCKET_BYTES
+        buckets[-1].append(key)
+        room -= num_bytes
+    return buckets
+
+
+def _put_together(own: MutableMapping[Key, Tensor], keys: Sequence[Key]) -> Tensor:
+    """What is taken out of `own` in one float32 vector; itself, where it is one already."""
+    import torch
+
+    first = own[keys[0]]
+    if len(keys) == 1 and first.dtype == torch.float32 and first.is_contiguous():
+        return own.pop(keys[0]).view(-1)
+    together = torch.empty(sum(own[key].numel() for key in keys), dtype=torch.float32, device=first.device)
+    for key, part in zip(keys, torch.split(together, [own[key].numel() for key in keys]), strict=True):
+        part.view_as(own[key]).copy_(own.pop(key))
+    return together
 
 
 def _attempt(make: Callable[[], Any]) -> tuple[Any, Exception | None]:

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
-from tunesmith.distributed.group import Group, shippable
+from tunesmith.distributed.agreement import require_same
+from tunesmith.distributed.group import Group
 from tunesmith.render import chunks
 from tunesmith.render.chunks import FEWEST_FOR_PROCESSES, CheckedChunk, Limits, check_all, numbered_from
 from tunesmith.render.renderer import Renderer
 from tunesmith.render.token_cache import CachedTokens, Sides, TokenCache
 from tunesmith.types import Example
 from tunesmith.workers import MOST_WORKERS, available_cores
-
-Value = TypeVar("Value")
 
 
 class Judge(Protocol):
@@ -55,24 +54,26 @@ def check_by_ranks(
     """Render and check the examples together; called by all ranks with the same.
 
     Raises:
+        GroupError: a rank has other examples, or another tokenizer: what it renders must not stand under the first one's name.
         PreflightError, DataError: what `judge` raises, on every rank.
         AssetError: the cache cannot be written, or not all ranks see it.
         Exception: what a rank met while rendering, on every rank.
     """
+    require_same(cache.depends_on(renderer, limits), group)
     if group.from_first(lambda: cache.find(renderer, limits) is not None):
-        return SharedTokens(_on_all(group, lambda: cache.open(renderer, limits)), True)
+        return SharedTokens(group.on_all(lambda: cache.open(renderer, limits)), True)
     processes = _processes(len(examples), group) if processes is None else processes
     folder = group.from_first(lambda: cache.begin_parts(renderer, limits))
     try:
         share = share_of(len(examples), group.rank, group.size)
         rendering = _Rendering(examples, share, renderer, limits, processes)
-        _on_all(group, lambda: cache.keep_part(folder, group.rank, rendering.passing()))
+        group.on_all(lambda: cache.keep_part(folder, group.rank, rendering.passing()))
         judge.judge(chunk for rank in group.gather(rendering.checked) for chunk in rank)
         group.from_first(lambda: _join(cache, renderer, limits, folder, judge))
     finally:
         if group.is_first:
             shutil.rmtree(folder, ignore_errors=True)
-    return SharedTokens(_on_all(group, lambda: cache.open(renderer, limits)), False)
+    return SharedTokens(group.on_all(lambda: cache.open(renderer, limits)), False)
 
 
 def share_of(num_examples: int, rank: int, size: int) -> range:
@@ -117,16 +118,3 @@ def _processes(num_examples: int, group: Group) -> int:
     if num_examples / group.size < FEWEST_FOR_PROCESSES:
         return 1
     return max(1, min(MOST_WORKERS, available_cores() // neighbours))
-
-
-def _on_all(group: Group, work: Callable[[], Value]) -> Value:
-    """What `work` gives here, once it is done everywhere. Where a rank fails, every rank raises what the first of those met."""
-    result, failure = None, None
-    try:
-        result = work()
-    except Exception as error:  # noqa: BLE001 - raised again below, on every rank
-        failure = error
-    for one in group.gather(failure and shippable(failure)):
-        if one is not None:
-            raise one
-    return result  # type: ignore[return-value]

@@ -36,8 +36,8 @@ from tunesmith.render.renderer import Renderer
 MANIFEST = "manifest.json"
 ENTRIES_KEPT = 20
 """The most recently used ones stay; a thousand examples take about half a megabyte."""
-PARTS_KEPT_SECONDS = 86_400
-"""Parts of a group that is at work are younger."""
+BEGUN_KEPT_SECONDS = 86_400
+"""After it was last written to; a group or process that is at work writes all the time."""
 COPIED_AT_ONCE = 2**23
 TYPES: Mapping[str, type[np.generic]] = {
     "token_ids": np.int32,
@@ -67,6 +67,15 @@ class TokenCache:
         """`content`: equal exactly for equal examples in the same order, such as the checksum of their file."""
         self._folder = folder
         self._content = content
+
+    def depends_on(self, renderer: Renderer, limits: Limits) -> Mapping[str, str]:
+        """What an entry is named by, each in words for people."""
+        return {
+            "the examples": self._content,
+            "the template and tokenizer": renderer.fingerprint,
+            "the limits of length": f"{limits.max_length} {limits.over_length}",
+            "the versions of tunesmith": code_of_this_room(),
+        }
 
     def find(self, renderer: Renderer, limits: Limits) -> CachedTokens | None:
         """The tokens as an earlier run left them; None when there are none. What is damaged is cleared away."""
@@ -175,17 +184,18 @@ class TokenCache:
         return CachedTokens(_mapped(entry, num_sides), notes())
 
     def _entry(self, renderer: Renderer, limits: Limits) -> Path:
-        depends_on = (self._content, renderer.fingerprint, str(limits.max_length), limits.over_length, code_of_this_room())
+        depends_on = self.depends_on(renderer, limits).values()
         return self._folder / hashlib.sha256("\0".join(depends_on).encode()).hexdigest()[:32]
 
     def _forget_old(self) -> None:
         entries = sorted(self._folder.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime, reverse=True)
         for manifest in entries[ENTRIES_KEPT:]:
             shutil.rmtree(manifest.parent, ignore_errors=True)
-        for parts in self._folder.glob(".*.ranks-*"):  # of a group that was killed
-            with suppress(FileNotFoundError):  # their own group has just removed them
-                if time.time() - parts.stat().st_mtime > PARTS_KEPT_SECONDS:
-                    shutil.rmtree(parts, ignore_errors=True)
+        for begun in (*self._folder.glob(".*.ranks-*"), *self._folder.glob(".*.partial-*")):  # by those who were killed
+            with suppress(FileNotFoundError):  # those who are at it have just removed or renamed it
+                last_written = max(path.stat().st_mtime for path in (begun, *begun.rglob("*")))
+                if time.time() - last_written > BEGUN_KEPT_SECONDS:
+                    shutil.rmtree(begun, ignore_errors=True)
 
 
 @cache

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 
 from tunesmith.config import TrainConfig
 from tunesmith.data.storing.prepared import PreparedData
+from tunesmith.distributed.agreement import require_same
 from tunesmith.distributed.environment import launch_id
 from tunesmith.distributed.group import Group
 from tunesmith.engine.loading import weights_fingerprint
@@ -83,26 +83,27 @@ def require_agreement(task: Task, data: PreparedData, start: Start) -> None:
     """
     if task.group.is_alone:
         return
-    settings = task.config.model_dump(mode="json", exclude={"data", "model", "device"})
     own = {
-        "the data set": data.fingerprint,
-        "the model's weights": weights_fingerprint(start.directory),
+        "the model's weights": start.weights,
         "the adapter's weights": weights_fingerprint(start.adapter_dir) if start.adapter_dir else None,
-        "the settings": _digest(json.dumps(settings, sort_keys=True)),
         "the steps": _digest(repr(task.steps)),
     }
-    everyones = task.group.gather(own)
-    for what in own:
-        values = [one[what] for one in everyones]
-        if len(set(values)) > 1:
-            usual = Counter(values).most_common(1)[0][0]
-            others = ", ".join(str(rank) for rank, value in enumerate(values) if value != usual)
-            raise GroupError(
-                f"rank {others} of {task.group.size}",
-                f"{what} there differ from the other ranks'",
-                expected="the same data, model and command everywhere",
-                remedy="bring all machines to the same state",
-            )
+    require_same({**_given(data, task.config), **own}, task.group)
+
+
+def require_same_given(data: PreparedData, config: TrainConfig, group: Group) -> None:
+    """The same before anything is done with the data: what ranks do together depends on how many examples there are.
+
+    Raises:
+        GroupError: naming what differs, and where.
+    """
+    if not group.is_alone:
+        require_same(_given(data, config), group)
+
+
+def _given(data: PreparedData, config: TrainConfig) -> dict[str, str]:
+    settings = config.model_dump(mode="json", exclude={"data", "model", "device"})
+    return {"the prepared data": data.fingerprint, "the settings": _digest(json.dumps(settings, sort_keys=True))}
 
 
 def _digest(text: str) -> str:

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import threading
 import zipfile
@@ -110,6 +111,36 @@ def test_files_named_by_split_give_the_training_split(memory: Memory) -> None:
         read("memory://bucket/data", split="dev")
 
 
+def test_files_that_tell_no_split_are_counted_when_one_is_wanted(memory: Memory, tmp_path: Path) -> None:
+    for name in ("train-0.jsonl", "test-0.jsonl", "part-0.jsonl", "part-1.jsonl"):
+        memory.pipe(f"/bucket/faq/{name}", json_lines(rows_of(0, 1)))
+        (tmp_path / "faq").mkdir(exist_ok=True)
+        (tmp_path / "faq" / name).write_bytes(json_lines(rows_of(0, 1)))
+    for place in ("memory://bucket/faq", "memory://bucket/faq/*.jsonl", str(tmp_path / "faq"), f"{tmp_path}/faq/*.jsonl"):
+        (source,) = open_sources([place], split="train")
+        assert source.note == "left out 2 files whose paths tell no split"
+        assert len(list(source.read())) == 1
+    assert [len(open_sources([place])) for place in ("memory://bucket/faq", "memory://bucket/faq/*.jsonl")] == [4, 4]
+
+
+def test_a_pattern_gives_the_files_of_the_wanted_split(memory: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("train-0.jsonl", "train-1.jsonl", "test-0.jsonl", "dev/part-0.jsonl", "dev/part-1.jsonl"):
+        memory.pipe(f"/train/faq/{name}", json_lines(rows_of(0, 1)))
+        (tmp_path / "train" / "faq" / "dev").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / "faq" / name).write_bytes(json_lines(rows_of(0, 1)))
+    for root in ("memory://train", "train", f"{tmp_path}/train"):
+        assert [place for place, _ in read(f"{root}/faq/train-*.jsonl", split="train")] == ["train-0.jsonl:1", "train-1.jsonl:1"]
+        assert [place for place, _ in read(f"{root}/faq/*.jsonl", split="test")] == ["test-0.jsonl:1"]
+        assert [place for place, _ in read(f"{root}/faq/*/*.jsonl", split="validation")] == ["part-0.jsonl:1", "part-1.jsonl:1"]
+        assert len(read(f"{root}/faq/t*.jsonl")) == 3
+        with pytest.raises(DataError, match="there is no split 'train'; expected no choice of split, for it has none") as caught:
+            read(f"{root}/faq/dev/*.jsonl", split="train")
+        assert caught.value.remedy == "leave out `--split`"
+        with pytest.raises(DataError, match="a file has no split 'train'"):
+            read(f"{root}/faq/train-0.jsonl", split="train")
+
+
 @pytest.mark.parametrize(
     ("name", "split"),
     [
@@ -190,21 +221,46 @@ def test_what_is_not_there(memory: Memory) -> None:
     "url",
     [
         "https://me:hunter22@host/x.jsonl",
+        "https://AKIAhunter@host/x.jsonl",
+        "https://me:hun@ter22@host/x.jsonl",
+        "https://me:hun/ter22@host/x.jsonl",
+        "https://me:hun?ter22@host/x.jsonl",
+        "https://me:hun#ter22@host/x.jsonl",
+        "https://me:hun'ter 22@host/x.jsonl",
+        "https://team/me:hun@ter22@host/x.jsonl",
+        "memory://me:hun/t@er22@bucket/*.jsonl",
         "s3://AKIA0000000000000000:hunter22@bucket/x.jsonl",
+        "s3://AKIA0000000000000000:hun/ter22@bucket/x.jsonl",
         "https://host/x.jsonl?X-Amz-Signature=hunter22",
+        "https://host/x.jsonl?X-Amz-Signature=hun'ter 22",
+        "https://host/x.jsonl?next=https%3A%2F%2Fme:hun/ter22@cdn/x",
     ],
 )
 def test_credentials_in_a_url_are_refused_and_not_repeated(url: str) -> None:
     error = refused(url)
     assert "the URL carries credentials" in str(error)
-    assert "hunter22" not in str(error)
-    assert "AKIA" not in str(error)
+    for part in ("hun", "ter", "22", "AKIA"):
+        assert part not in str(error)
+    assert "host" in str(error) or "bucket" in str(error)
+
+
+@pytest.mark.parametrize("place", ["bucket/v1@2/faq.jsonl", "bucket/at 10:30.jsonl", "host:80/faq.jsonl", "host/x.jsonl?mail=a:b@c"])
+def test_what_only_looks_like_credentials(memory: Memory, place: str) -> None:
+    assert re.search("there is no such file|no file matches", str(refused(f"memory://{place}")))
+
+
+@pytest.mark.parametrize("url", ["https:/me:hun/t@er22@host/x.jsonl", " https://me:hun/t@er22@host/x.jsonl", "ftp://me:hun@ter22@host/x"])
+def test_what_is_no_url_of_ours_is_not_repeated_with_its_password(url: str) -> None:
+    error = refused(url)
+    assert "hun" not in str(error)
+    assert "er22" not in str(error)
 
 
 def test_errors_of_a_store_do_not_repeat_secrets(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_SECRET_KEY", "hunter2hunter2")
     text = "403 for https://me:pw@cdn.host/x?X-Amz-Signature=abc&b=c with hunter2hunter2 and hf_abcdefghijkl"
     assert scrubbed(text) == "403 for https://cdn.host/x with […] and […]"
+    assert scrubbed("'s3://AKIA:p@s/s@bucket/x' and hf://datasets/o/n@main/x") == "'s3://bucket/x' and hf://datasets/o/n@main/x"
     memory.pipe("/bucket/faq.jsonl", json_lines(rows_of(0)))
     (source,) = open_sources(["memory://bucket/faq.jsonl"])
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from tunesmith.errors import AssetError, DataError, TunesmithError, first_line
 
@@ -60,7 +60,12 @@ STORES: Mapping[str, Store] = {
 
 SECRET_VARIABLES = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE")
 """Names of environment variables whose values are never repeated."""
-_USER = re.compile(r"(?<=://)[^\s/@'\"]+@")
+_URL = re.compile(r"\s*[A-Za-z][\w+.-]+:/+", re.ASCII)
+_IN_QUERY = re.compile(r"[A-Za-z][\w+.-]+://", re.ASCII)
+_USER_OF_URL = re.compile(r"[^/?#]*@|[^?]*:[^?]*@|[^/?#]*:(?!\d*(?:[/?#]|$)).*@", re.DOTALL)
+"""How a URL goes on after `://` if it names a user: a password may hold `@` and `/`, and a `?` after what is no number of a port."""
+_USER = re.compile(r"(\b[A-Za-z][\w+.-]+:/+)(?:[^\s'\"]*:[^\s'\"]*@|[^\s/@'\"]+@)")
+"""The same among other text."""
 _QUERY = re.compile(r"(\w+://[^\s?'\"]+)\?[^\s'\"]*")
 _KEYS = re.compile(r"\bhf_\w{8,}|\b(?:AKIA|ASIA)[A-Z0-9]{12,}|\bBearer\s+\S+|\bya29\.\S+")
 
@@ -170,9 +175,30 @@ def unreachable(url: str, error: BaseException) -> TunesmithError:
     )
 
 
+def names_user(url: str) -> bool:
+    """Does it carry the name of a user, perhaps with a password, or a URL in its query that does?"""
+    query = unquote_plus(url.partition("?")[2])
+    urls = [url, *(query[one.start() :] for one in _IN_QUERY.finditer(query))]
+    return any((begin := _URL.match(one)) and _USER_OF_URL.match(one, begin.end()) for one in urls)
+
+
+def presentable(url: str) -> str:
+    """A source as it may be repeated, whatever it is: of a URL neither the user nor the query, which may sign it.
+
+    >>> presentable("s3://AKIA0000:pass/w@rd@bucket/faq.jsonl?signature=0"), presentable("faq@home?.jsonl")
+    ('s3://bucket/faq.jsonl', 'faq@home?.jsonl')
+    """
+    begin = _URL.match(url)
+    if begin is None:
+        return scrubbed(url)
+    rest = url[begin.end() :]
+    rest = rest.rpartition("@")[2] if _USER_OF_URL.match(rest) else rest
+    return scrubbed(begin[0] + rest.partition("?")[0])
+
+
 def scrubbed(text: str) -> str:
     """Without names and passwords in URLs, their queries (which sign them), known kinds of keys, and values of secret variables."""
     secrets = {value for name, value in os.environ.items() if len(value) >= 6 and SECRET_VARIABLES.search(name.upper())}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "[…]")
-    return _KEYS.sub("[…]", _QUERY.sub(r"\1", _USER.sub("", text)))
+    return _KEYS.sub("[…]", _QUERY.sub(r"\1", _USER.sub(r"\1", text)))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.parsing.faults import require_whole
+from tunesmith.data.parsing.remote import presentable
 from tunesmith.data.reading.sources import open_sources
 from tunesmith.errors import DataError
 
@@ -32,7 +33,8 @@ def find_suites(paths: Sequence[str | Path]) -> dict[str, str]:
     suites: dict[str, str] = {}
     for path in map(Path, paths):
         if not path.exists():
-            raise DataError(str(path), "there is no such file or folder", expected="benchmarks in local files", remedy="correct the path")
+            place, found = presentable(str(path)), "there is no such file or folder"
+            raise DataError(place, found, expected="benchmarks in local files", remedy="correct the path")
         parts = sorted(part for part in path.iterdir() if part.is_dir() and _files(part)) if _is_collection(path) else [path]
         if not parts or not any(map(_files, parts)):
             expected = f"files ending in {', '.join(SUFFIXES)}, not all called train"

@@ -1,8 +1,8 @@
-"""What a folder says of itself -> a refusal, if it names anything beside itself; to be asked before the datasets library is.
+"""What a folder or data set says of itself -> a refusal, if it names anything beside itself; to be asked before the datasets library is.
 
-A folder may come from anybody, often in an archive. Its README.md lists patterns of data files, and the datasets library would take
-absolute paths and URLs there: read files of the user's, ask machines that only the user reaches. A folder written by save_to_disk
-names its files likewise.
+A folder may come from anybody, often in an archive, and a data set of the hub is somebody's. Its README.md lists patterns of data
+files, and the datasets library would take absolute paths and URLs there: read files of the user's, ask machines that only the user
+reaches. A folder written by save_to_disk names its files likewise.
 
     >>> leads_outside("data/train-*.parquet"), leads_outside("/etc/passwd"), leads_outside("http://169.254.169.254/x.json")
     (False, True, True)
@@ -47,6 +47,27 @@ def require_inside(folder: Path, label: str) -> None:
             _refuse(name, _patterns(_header(folder / name, label).get("configs")), label)
 
 
+def require_hub_inside(name: str) -> None:
+    """The same of a data set of the hub, `owner/name`. Its cards are fetched to the hub's own cache, as the datasets library does.
+
+    Where they cannot be had, neither can the library have them, which then takes what it keeps of earlier readings.
+
+    Raises:
+        DataError: as `require_inside`.
+        ValueError, OSError: as `require_inside`, or the cache cannot be written.
+    """
+    import datasets
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    for card in CARDS:
+        try:
+            file = HfApi(endpoint=datasets.config.HF_ENDPOINT).hf_hub_download(name, card, repo_type="dataset")
+        except (EntryNotFoundError, HfHubHTTPError):
+            continue
+        _refuse(card, _patterns(_header(Path(file), name).get("configs")), name, "data set")
+
+
 def require_saved_inside(folder: Path, label: str) -> None:
     """Refuse a folder written by save_to_disk that names splits or files elsewhere.
 
@@ -62,11 +83,11 @@ def require_saved_inside(folder: Path, label: str) -> None:
         _refuse("state.json", _strings(named), label)
 
 
-def _refuse(where: str, patterns: Iterable[str], label: str) -> None:
+def _refuse(where: str, patterns: Iterable[str], label: str, whole: str = "folder") -> None:
     for pattern in patterns:
         if leads_outside(pattern):
-            found = f"{where} names the data file {printable(pattern)[:200]!r}, which lies outside the folder"
-            raise DataError(label, found, expected="paths below the folder", remedy="give the files you mean to read themselves")
+            found = f"{where} names the data file {printable(pattern)[:200]!r}, which lies outside the {whole}"
+            raise DataError(label, found, expected=f"paths below the {whole}", remedy="give the files you mean to read themselves")
 
 
 def _header(file: Path, label: str) -> Mapping[str, Any]:

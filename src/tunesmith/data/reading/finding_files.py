@@ -23,18 +23,14 @@ from tunesmith.data.importers import IMPORTERS, Importer, find_importer
 from tunesmith.data.parsing.archives import TemporaryFolder, extract, is_archive, is_clutter, unpack
 from tunesmith.data.parsing.fetching import fetched
 from tunesmith.data.parsing.formats import FORMATS, format_of
-from tunesmith.data.parsing.remote import RemoteFile
+from tunesmith.data.parsing.remote import RemoteFile, presentable
 from tunesmith.data.parsing.streams import UNPACKERS, damaged, require_regular
 from tunesmith.data.parsing.text import printable
 from tunesmith.data.reading.hub import Choice, DataSet, is_saved, read_data_set, read_hub, refuse_prepared
+from tunesmith.data.reading.layout import ABOUT_THE_DATA, beside_splits, is_hub_layout
 from tunesmith.data.reading.remote_files import Listing, hub_root, is_url, list_remote, local_path
-from tunesmith.data.reading.splits import SPLIT_NAME, of_split
+from tunesmith.data.reading.splits import File, below_pattern, of_split
 from tunesmith.errors import ConfigError, DataError
-
-HUB_CARD = re.compile(r"\A---\s*\n(?:.*\n)*?(?:configs|dataset_info)\s*:", re.MULTILINE)
-"""A README.md whose header names data files or configurations."""
-ABOUT_THE_DATA = frozenset({"readme", "license", "licence", "copying", "changelog", "contributing", "notice", "citation"})
-"""Beside files of rows, documents of these names are about them."""
 
 LONGEST_NAME = 255
 """Bytes, on every common file system."""
@@ -88,10 +84,10 @@ def find_files(source: str, choice: Choice, kind: str | None) -> list[Found]:
     if mode:
         require_regular(path, printable(source))
     if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in path.parts):
-        raise DataError(printable(source[:80]) + "…", "no file can have so long a name", expected="a path", remedy="correct it")
+        beginning = printable(presentable(source)[:80])
+        raise DataError(f"{beginning}…", "no file can have so long a name", expected="a path", remedy="correct it")
     if glob.has_magic(source) and (matches := _matches(source)):
-        named = [(path, printable(path.name), str(path)) for path in matches]
-        return _among(named, printable(source), choice, importer)
+        return _of_matches(matches, source, choice, importer)
     data_set = read_data_set(source, choice)
     if data_set is None:
         raise _missing(path, source)
@@ -109,13 +105,36 @@ def _of_data_set(data_set: DataSet, shown: str, keep: object = None) -> list[Fou
     return [replace(found[0], note=data_set.note), *found[1:]]
 
 
+def _of_matches(matches: Sequence[Path], pattern: str, choice: Choice, importer: Importer | None) -> list[Found]:
+    """The files that a pattern matches; with a split those of them that belong to it."""
+    place = printable(pattern)
+    open_parts = [(below_pattern(path.as_posix(), Path(pattern).as_posix()), path) for path in matches]
+    chosen, note = _of_wanted_split(open_parts, place, choice)
+    named = [(path, printable(path.name), str(path)) for _, path in chosen]
+    return _chosen(_among(named, place, replace(choice, split=None), importer), choice, note)
+
+
+def _of_wanted_split(matches: Sequence[tuple[str, File]], place: str, choice: Choice) -> tuple[Sequence[tuple[str, File]], str]:
+    """Of what a pattern matches: all, unless the user names a split; with a note."""
+    return (matches, "") if choice.split is None else of_split(matches, choice.split, place)
+
+
+def _chosen(found: Sequence[Found], choice: Choice, *notes: str) -> list[Found]:
+    """Marked as parts of the split that is wanted, if one is; the first says what is to be said."""
+    marked = [replace(one, is_of_split=one.is_of_split or choice.split is not None) for one in found]
+    return [replace(marked[0], note="; ".join(filter(None, (*notes, marked[0].note)))), *marked[1:]]
+
+
 def _of_listing(listing: Listing, source: str, choice: Choice, importer: Importer | None) -> list[Found]:
     """What a URL means. Tables are read as they come; anything else is fetched to a temporary folder first."""
     place = printable(source)
-    if not listing.is_folder:
+    if listing.kind == "file":
+        return [one for name, file in listing.files for one in _of_remote(file, printable(name), choice, importer)]
+    if listing.kind == "pattern":
         if not listing.files:
             raise _no_match(place)
-        return [one for name, file in listing.files for one in _of_remote(file, printable(name), choice, importer)]
+        chosen, note = _of_wanted_split(listing.files, place, choice)
+        return _chosen([one for _, file in chosen for one in _of_remote(file, printable(file.name), Choice(), importer)], choice, note)
     tables = [(name, file) for name, file in listing.files if file.size and format_of(file) is not None]
     tables = [one for one in tables if one[1].stem.lower() not in ABOUT_THE_DATA] or tables
     if not tables:
@@ -124,8 +143,7 @@ def _of_listing(listing: Listing, source: str, choice: Choice, importer: Importe
     chosen, note = of_split(tables, choice.split, listing.label)
     said = [note, f"left out {len(listing.files) - len(tables):,} files that hold no rows" if len(listing.files) > len(tables) else ""]
     found = [one for name, file in chosen for one in _of_remote(file, printable(f"{listing.label}/{name}"), Choice(), importer)]
-    found = [replace(one, is_of_split=choice.split is not None) for one in found]
-    return [replace(found[0], note="; ".join(filter(None, said))), *found[1:]]
+    return _chosen(found, choice, *said)
 
 
 def _of_remote(file: RemoteFile, label: str, choice: Choice, importer: Importer | None) -> list[Found]:
@@ -182,7 +200,8 @@ def _in_folder(folder: _Folder, choice: Choice, importer: Importer | None) -> li
     if importer is None and (choice.split is not None or is_saved(folder.path) or is_hub_layout(folder.path, files)):
         data_set = read_data_set(str(folder.path), choice)
         assert data_set is not None  # it is a folder
-        return _of_data_set(data_set, folder.shown, folder.keep)
+        left_out = "" if choice.split is None else beside_splits(folder.path, files)
+        return _chosen(_of_data_set(data_set, folder.shown, folder.keep), choice, left_out)
     whole = whole or (None if importer else find_importer(folder.path, b""))
     if whole is not None:
         return [Found(label=folder.label, shown=folder.shown, path=folder.path, importer=whole, keep=folder.keep)]
@@ -205,15 +224,6 @@ def _walk(folder: Path) -> Iterator[Path]:
             waiting += sorted(inside, reverse=True)
         else:
             yield path
-
-
-def is_hub_layout(folder: Path, files: Sequence[Path]) -> bool:
-    """Does a README.md say what the splits are, or does the path of every file of rows name its split?"""
-    card = folder / "README.md"
-    if card.is_file() and HUB_CARD.match(card.read_bytes()[:100_000].decode("utf-8", "replace").replace("\r\n", "\n")):
-        return True
-    data = [path.relative_to(folder).as_posix().lower() for path in files if format_of(path) is not None]
-    return bool(data) and all(SPLIT_NAME.search(name) for name in data)
 
 
 def _matches(pattern: str) -> list[Path]:
@@ -268,7 +278,10 @@ def _why_not(path: Path, importer: Importer | None, open_archives: bool) -> str:
 
 
 def _missing(path: Path, source: str) -> DataError:
-    place = printable(source)
+    place = printable(presentable(source))
+    if re.match(r"\s*\w[\w+.-]+:/", source):
+        found = "there is no such file, and a URL begins with its kind and ://"
+        return DataError(place, found, expected="a file, a folder or a URL", remedy="correct it")
     if "*" in source or "?" in source:  # brackets alone may well be part of a name
         return _no_match(place)
     if path.is_symlink():

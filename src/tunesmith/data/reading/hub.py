@@ -20,7 +20,7 @@ from typing import Any
 
 from tunesmith.data.parsing.archives import TemporaryFolder
 from tunesmith.data.parsing.formats import BATCH_ROWS, format_of, with_names
-from tunesmith.data.reading.cards import require_inside, require_saved_inside
+from tunesmith.data.reading.cards import require_hub_inside, require_inside, require_saved_inside
 from tunesmith.data.reading.splits import choose_split, no_split
 from tunesmith.errors import AssetError, DataError, TunesmithError
 
@@ -127,11 +127,11 @@ def _read_folder(folder: Path, config: str | None, choice: Choice) -> DataSet:
     label, expected = folder.resolve().name, "data files named by split, or a README.md that names them"
     with TemporaryFolder() as cache, _failures_of(label, expected), _quiet():
         require_inside(folder, label)
-        found = _find(str(folder), label, config, choice)
+        found = _find(str(folder), label, config, choice, cache_dir=str(cache.path))
         if len(shards := _shards(found, folder)) > 1:
             of_folder = tuple((label, file, folder / file) for file in shards)
             return DataSet(label=found.label, records=lambda: iter(()), note=found.note, shards=of_folder)
-        loaded = found.load(cache_dir=str(cache.path), **_text_options(folder))
+        loaded = found.load(**_text_options(folder))
     return DataSet(label=found.label, records=_stored(loaded, label, expected, keep=cache), note=found.note)
 
 
@@ -140,7 +140,7 @@ def _shards(found: _Found, folder: Path) -> list[str]:
     import datasets
 
     folder = folder.resolve()  # as the datasets library has it in the paths of files
-    builder = datasets.load_dataset_builder(found.name, found.config)
+    builder = datasets.load_dataset_builder(found.name, found.config, **found.place)
     files = sorted(Path(str(file)) for file in (builder.config.data_files or {}).get(found.split, ()))
     is_plain = all(file.is_relative_to(folder) and (one := format_of(file)) and one.kind in SHARD_KINDS for file in files)
     features = (builder.info.features or {}).values()
@@ -159,9 +159,13 @@ def read_hub(name: str, config: str | None, choice: Choice) -> DataSet:
     """A data set of the hub: downloaded to the user's cache, or with a limit sampled from its stream.
 
     Raises:
-        DataError, AssetError: as `read_data_set`.
+        DataError, AssetError: as `read_data_set`; its card names data files elsewhere.
     """
     with _failures_of_hub(name):
+        if Path(name).is_dir():  # the datasets library takes that, too
+            require_inside(Path(name), name)
+        else:
+            require_hub_inside(name)
         found = _find(name, name, config, choice)
         if choice.limit is None:
             return DataSet(label=found.label, records=_stored(found.load(), name, "a data set"), note=found.note)
@@ -179,21 +183,23 @@ class _Found:
     split: str
     label: str
     note: str
+    place: Mapping[str, Any]
+    """`cache_dir`, where it is not to be the user's: what is not told of it leaves locks there."""
 
     def load(self, **options: Any) -> Any:
         import datasets
 
-        return datasets.load_dataset(self.name, self.config, split=self.split, **options)
+        return datasets.load_dataset(self.name, self.config, split=self.split, **self.place, **options)
 
 
-def _find(name: str, label: str, config: str | None, choice: Choice) -> _Found:
+def _find(name: str, label: str, config: str | None, choice: Choice, **place: str) -> _Found:
     import datasets
 
     config = _choose_config(datasets.get_dataset_config_names(name), config, name)
     label = label if config == "default" else f"{label}:{config}"
-    splits = [str(one) for one in datasets.get_dataset_split_names(name, config)]
+    splits = [str(one) for one in datasets.get_dataset_split_names(name, config, **place)]
     chosen, note = choose_split(splits, choice.split, label)
-    return _Found(name=name, config=config, split=chosen, label=f"{label}/{chosen}", note=note)
+    return _Found(name=name, config=config, split=chosen, label=f"{label}/{chosen}", note=note, place=place)
 
 
 def _stored(loaded: Any, label: str, expected: str, keep: object = None) -> Callable[[], Iterator[dict[str, Any]]]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
-from urllib.parse import unquote, unquote_plus, urlsplit
+from typing import Any, Literal, NamedTuple
+from urllib.parse import unquote, unquote_plus
 
 from tunesmith.data.parsing.archives import is_clutter
-from tunesmith.data.parsing.remote import STORES, RemoteFile, scrubbed, unreachable
+from tunesmith.data.parsing.remote import STORES, RemoteFile, names_user, presentable, unreachable
 from tunesmith.data.parsing.text import printable
+from tunesmith.data.reading.splits import below_pattern
 from tunesmith.errors import AssetError, DataError
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
@@ -32,8 +33,8 @@ class Listing(NamedTuple):
     label: str
     """The last part of the URL."""
     files: Sequence[tuple[str, RemoteFile]]
-    """Each with its path inside the folder; of a pattern its name."""
-    is_folder: bool
+    """Each with its path inside the folder, or in what a pattern leaves open."""
+    kind: Literal["file", "folder", "pattern"]
 
 
 def is_url(source: str) -> bool:
@@ -65,17 +66,17 @@ def list_remote(source: str) -> Listing:
     try:
         if files.protocol not in ("http", ("http", "https")) and re.search(r"[*?\[]", path):
             found = files.glob(path, detail=True)
-            shown = [(one.name, one) for one in _regular(files, found) if "/." in path or not is_clutter(one.name)]
-            return Listing(label, shown, is_folder=False)
+            wanted = [one for one in _regular(files, found) if "/." in path or not is_clutter(one.name)]
+            return Listing(label, [(below_pattern(one.path, path), one) for one in wanted], "pattern")
         about = files.info(path)
         if about["type"] == "directory":
             base = path.rstrip("/") + "/"
             inside = [(one.path.removeprefix(base), one) for one in _regular(files, files.find(path, detail=True))]
-            return Listing(label, [(name, one) for name, one in inside if not is_clutter(name)], is_folder=True)
+            return Listing(label, [(name, one) for name, one in inside if not is_clutter(name)], "folder")
     except Exception as error:  # noqa: BLE001 - every store has exceptions of its own
         raise unreachable(printable(source), error) from None
     one = _remote(files, path, about)
-    return Listing(one.name, [(one.name, one)], is_folder=False)
+    return Listing(one.name, [(one.name, one)], "file")
 
 
 def refreshed(file: RemoteFile) -> RemoteFile:
@@ -93,15 +94,13 @@ def refreshed(file: RemoteFile) -> RemoteFile:
 
 def _require_harmless(source: str) -> None:
     """Refuse what would be written down with the source: a password, a signature."""
-    parts = urlsplit(source)
-    place = printable(scrubbed(source))
-    scheme = parts.scheme.lower()
+    scheme, place = source.partition("://")[0].lower(), printable(presentable(source))
     if "::" in source or scheme not in STORES:
         found = "URLs in URLs are not read" if "::" in source else f"places of the kind {scheme}:// are not read"
         known = ", ".join(f"{name}://" for name in ("file", *STORES))
         raise DataError(place, found, expected=f"one of {known}", remedy="download the files and give their folder")
-    signed = scheme in ("http", "https") and any(_SIGNED.search(name) for name in _parameter_names(parts.query))
-    if "@" in parts.netloc or signed:
+    signed = scheme in ("http", "https") and any(_SIGNED.search(name) for name in _parameter_names(source.partition("?")[2]))
+    if signed or names_user(source):
         raise DataError(
             place,
             "the URL carries credentials, and what is read is written down in records",

@@ -34,7 +34,25 @@ def of_split(files: Sequence[tuple[str, File]], wanted: str | None, label: str) 
     if None in splits and wanted is None:
         return list(files), ""
     chosen, note = choose_split([name for name in dict.fromkeys(splits) if name], wanted, label)
-    return [one for one, split in zip(files, splits, strict=True) if split == chosen], note
+    said = "; ".join(filter(None, (note, untold([name for name, _ in files]))))
+    return [one for one, split in zip(files, splits, strict=True) if split == chosen], said
+
+
+def untold(names: Sequence[str]) -> str:
+    """What is said of files beside those of a chosen split; empty when each tells which it belongs to, or none does."""
+    count = sum(split_of(name) is None for name in names)
+    if count in (0, len(names)):
+        return ""
+    return "left out 1 file whose path tells no split" if count == 1 else f"left out {count:,} files whose paths tell no split"
+
+
+def below_pattern(path: str, pattern: str) -> str:
+    """The part of a path that a pattern left open: folders before its first wildcard are the user's choice and tell no split.
+
+    >>> below_pattern("dev/faq/train/part-0.jsonl", "dev/faq/*/part-*.jsonl")
+    'train/part-0.jsonl'
+    """
+    return path.removeprefix(re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]).lstrip("/")
 
 
 def split_of(name: str) -> str | None:
@@ -71,5 +89,7 @@ def choose_split(splits: Sequence[str], wanted: str | None, label: str) -> tuple
 
 def no_split(label: str, wanted: str, splits: Sequence[str]) -> DataError:
     """The wanted split is not there."""
-    expected = f"one of {', '.join(splits)}" if splits else "no choice of split, for it has none"
-    return DataError(label, f"there is no split {wanted!r}", expected=expected, remedy="correct `--split`")
+    found = f"there is no split {wanted!r}"
+    if not splits:
+        return DataError(label, found, expected="no choice of split, for it has none", remedy="leave out `--split`")
+    return DataError(label, found, expected=f"one of {', '.join(splits)}", remedy="correct `--split`")
