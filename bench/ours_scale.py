@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import os
 import statistics
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +35,53 @@ ADDED_UP = 12
 """Times that the bandwidth is measured; the first two do not count."""
 
 
+LOOKED_AT_SECONDS = 0.02
+
+
+class Resident:
+    """The most memory this process had while it loaded, within its steps, and besides, where it writes (Linux).
+
+    All of it as the system counts it; what is this process' alone, and the pages of files that it has mapped, as often as it is
+    looked at. A file's pages go when memory is needed.
+    """
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, dict[str, int]] = {}
+        self._phase = "loading"
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def now(self, phase: str) -> None:
+        """From here on it counts as that."""
+        self._note({"whole": peak_memory_bytes()})
+        Path("/proc/self/clear_refs").write_text(RESET_PEAK, encoding="ascii")
+        self._phase = phase
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+        self._note({"whole": peak_memory_bytes()})
+
+    def _watch(self) -> None:
+        while not self._done.wait(LOOKED_AT_SECONDS):
+            lines = Path("/proc/self/status").read_text(encoding="ascii").replace(":", " ").splitlines()
+            size = {words[0]: int(words[1]) * 1024 for words in map(str.split, lines) if words[0].startswith("Rss")}
+            self._note({"own": size["RssAnon"], "mapped": size["RssFile"] + size["RssShmem"]})
+
+    def _note(self, found: dict[str, int]) -> None:
+        peaks = self.peaks.setdefault(self._phase, {})
+        for what, size in found.items():
+            peaks[what] = max(peaks.get(what, 0), size)
+
+
 class Clock:
     """Of every step: seconds, tokens, seconds within calls that tell the other ranks something, and bytes sent for them."""
 
     def __init__(self, warmup: int) -> None:
         self.warmup = warmup
         self.steps: list[dict[str, float]] = []
-        self.loading_peak = self.step_peak = 0
+        self.resident = Resident()
         self._now: defaultdict[str, float] = defaultdict(float)
         self._is_on = False
 
@@ -49,34 +92,48 @@ class Clock:
         def timed(*args: Any, **kwargs: Any) -> Any:
             if not self._is_on:
                 return plain(*args, **kwargs)
-            assert not kwargs.get("async_op"), "sent while computing: its time is not that of the call"
-            started = time.perf_counter()
-            result = plain(*args, **kwargs)
-            self._now[key(*args, **kwargs)] += time.perf_counter() - started
+            own_key = key(*args, **kwargs)
+            with self._counted(own_key):
+                result = plain(*args, **kwargs)
             if sent is not None:
                 self._now["sent_bytes"] += sent(*args, **kwargs)
-            return result
+            return _Waited(result, partial(self._counted, own_key)) if kwargs.get("async_op") else result
 
         setattr(owner, name, timed)
+
+    @contextmanager
+    def _counted(self, key: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self._now[key] += time.perf_counter() - started
 
     def around_steps(self) -> None:
         """Put a clock around `train_step`, which the loop calls by this name."""
         plain = loop.train_step
 
         def timed(*args: Any, **kwargs: Any) -> loop.StepResult:
-            if not self.loading_peak:
-                self.loading_peak = peak_memory_bytes()
-                Path("/proc/self/clear_refs").write_text(RESET_PEAK, encoding="ascii")
+            self.resident.now("steps")
             self._now.clear()
             before, started, self._is_on = counters(), time.perf_counter(), True
             result = plain(*args, **kwargs)
             self._is_on = False
             own = {"seconds": time.perf_counter() - started, "num_tokens": result.num_tokens, "loss": result.loss}
             self.steps.append({**own, **self._now, **{key: value - before[key] for key, value in counters().items()}})
-            self.step_peak = peak_memory_bytes()
+            self.resident.now("besides")
             return result
 
         loop.train_step = timed
+
+
+class _Waited:
+    """Something on the way, with a clock around the wait for it: of its time what computing did not hide."""
+
+    def __init__(self, work: Any, counted: Callable[[], AbstractContextManager[None]]) -> None:
+        self.work, self.counted = work, counted
+
+    def wait(self) -> None:
+        with self.counted():
+            self.work.wait()
 
 
 def counters() -> dict[str, float]:
@@ -106,9 +163,9 @@ def main() -> None:
     put_clock_around_talk(clock)
     clock.around_steps()
     run = train(build(TrainConfig, task["train"]), runs_dir=Path(task["runs_dir"]), name=task["name"])
-    whole = max(clock.loading_peak, peak_memory_bytes())
-    own = {"steps": clock.steps, "step_peak_bytes": clock.step_peak, "loading_peak_bytes": clock.loading_peak, "whole_peak_bytes": whole}
-    write_figures(task, {**own, "manifest": open_run(run.path).manifest(), "versions": run.record()["versions"]})
+    clock.resident.stop()
+    figures = {"steps": clock.steps, "peak_bytes": clock.resident.peaks}
+    write_figures(task, {**figures, "manifest": open_run(run.path).manifest(), "versions": run.record()["versions"]})
 
 
 def put_clock_around_talk(clock: Clock) -> None:
@@ -133,14 +190,14 @@ def put_clock_around_talk(clock: Clock) -> None:
 
 def bandwidth(group: Group, num_bytes: int) -> float:
     """Bytes a rank sends in a second while it adds up gradients and does nothing else."""
-    tensors = [torch.ones(2**17) for _ in range(math.ceil(num_bytes / 2**19))]
+    tensors = dict(enumerate(torch.ones(2**17) for _ in range(math.ceil(num_bytes / 2**19))))
     seconds = []
     for _ in range(ADDED_UP):
         group.barrier()
         started = time.perf_counter()
-        group.add_up(tensors)
+        group.add_up(dict(tensors))
         seconds.append(time.perf_counter() - started)
-    sent = 2 * (group.size - 1) / group.size * sum(tensor.nbytes for tensor in tensors)
+    sent = 2 * (group.size - 1) / group.size * sum(tensor.nbytes for tensor in tensors.values())
     return sent / statistics.median(seconds[2:])
 
 

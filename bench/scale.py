@@ -85,6 +85,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8, help="timed ones, of each round")
     parser.add_argument("--warmup", type=int, default=3, help="steps before them")
+    parser.add_argument("--checkpoint-every", type=int, default=100_000, help="steps; default: at the end alone")
     parser.add_argument("--paper", action="store_true", help="print the cost model for GPUs; measure nothing")
     options: argparse.Namespace = parser.parse_args()
     return options
@@ -128,7 +129,7 @@ def settings(options: argparse.Namespace, case: Case, method: str, model: Path, 
         "template": "qa",
         "epochs": 1000,
         "max_steps": options.warmup + options.steps,
-        "evaluate_every": 100_000,
+        "evaluate_every": options.checkpoint_every,
         "patience": 0,
         "examples_per_step": options.examples_per_step * case.step,
         "learning_rate": LEARNING_RATES[method],
@@ -242,13 +243,17 @@ def summed_up(options: argparse.Namespace, method: str, name: str, runs: Sequenc
         "loopback_bytes_of_a_rank": statistics.median(step[0]["loopback_bytes"] for step in steps) / case.processes,
         "sent_bytes_by_formula": sent_bytes(subject.architecture, subject.setup, strategy, case.processes),
         "sending_seconds_by_formula": sent_bytes(subject.architecture, subject.setup, strategy, case.processes) / bandwidth,
-        "step_peak_bytes_of_ranks": [max(ranks[rank]["step_peak_bytes"] for ranks in own) for rank in range(case.processes)],
-        "whole_peak_bytes_of_ranks": [max(ranks[rank]["whole_peak_bytes"] for ranks in own) for rank in range(case.processes)],
+        "peak_bytes_of_ranks": [peaks([ranks[rank]["peak_bytes"] for ranks in own]) for rank in range(case.processes)],
         "manifest_peak_bytes_of_ranks": own[-1][0]["manifest"]["peak_memory_bytes_of_ranks"],
         "step_peak_bytes_by_formula": most_tokens(options, case, method, model, steps).memory(strategy, case.processes).total,
         "losses": [step["loss"] for step in own[-1][0]["steps"]],
         "versions": own[-1][0]["versions"],
     }
+
+
+def peaks(runs: Sequence[Figures]) -> Figures:
+    """The highest of each kind in each phase."""
+    return {phase: {what: max(run[phase][what] for run in runs) for what in kinds} for phase, kinds in runs[0].items()}
 
 
 def config_of(options: argparse.Namespace, case: Case, method: str, model: Path, **more: Any) -> TrainConfig:
@@ -266,7 +271,7 @@ def tables(figures: Figures) -> None:
     """In Markdown: what was measured, and how far the model is from it."""
     summary = figures["summary"]
     columns = "method, case, processes x threads, steps (quiet), tokens a step, seconds (median), tokens/s"
-    columns += ", waits, sends, copies, peak GB in steps, at all"
+    columns += ", waits, sends, copies, peak GB in steps: all; own; mapped, besides: all; own; mapped"
     print(f"\n| {columns.replace(', ', ' | ')} |\n|{'---|' * 12}")
     for one in summary:
         print(measured_row(one))
@@ -279,7 +284,7 @@ def tables(figures: Figures) -> None:
 
 def measured_row(one: Figures) -> str:
     shares = [f"{100 * one[f'{what}_share']:.1f} %" for what in ("waiting", "sending", "copying")]
-    peaks = [", ".join(f"{peak / 1e9:.2f}" for peak in one[f"{when}_peak_bytes_of_ranks"]) for when in ("step", "whole")]
+    held = ["; ".join(most(one, phase, what) for what in ("whole", "own", "mapped")) for phase in ("steps", "besides")]
     size = [
         f"{one['timed_steps']} ({one['quiet_steps']})",
         f"{one['tokens_of_a_step']:,.0f}",
@@ -287,13 +292,18 @@ def measured_row(one: Figures) -> str:
         f"{one['tokens_per_second']:.0f}",
     ]
     group = f"{one['processes']} x {one['threads_each']}"
-    return f"| {' | '.join([one['method'], one['case'], group, *size, *shares, *peaks])} |"
+    return f"| {' | '.join([one['method'], one['case'], group, *size, *shares, *held])} |"
+
+
+def most(one: Figures, phase: str, what: str) -> str:
+    """Of every rank, in GB."""
+    return ", ".join(f"{rank[phase][what] / 1e9:.2f}" for rank in one["peak_bytes_of_ranks"])
 
 
 def model_row(one: Figures, base: Figures | None) -> str:
     """Seconds: as long as the threads of this case take for the tokens in one process, and sending."""
     sent = ", ".join(f"{one[key] / 1e6:,.1f}" for key in ("sent_bytes_by_formula", "sent_bytes", "loopback_bytes_of_a_rank"))
-    peak, expected = max(one["step_peak_bytes_of_ranks"]), one["step_peak_bytes_by_formula"]
+    peak, expected = max(rank["steps"]["whole"] for rank in one["peak_bytes_of_ranks"]), one["step_peak_bytes_by_formula"]
     memory = f"{expected / 1e9:.2f}, {peak / 1e9:.2f}, {100 * (expected / peak - 1):+.0f} %"
     seconds = ""
     if base is not None and one["processes"] > 1:

@@ -78,6 +78,16 @@ def test_one_process_has_nobody_to_share_with(tunesmith: Tunesmith) -> None:
         assert "add --processes N" in refused.stderr
 
 
+def test_what_spread_weights_cannot_do_is_left_out(tunesmith: Tunesmith) -> None:
+    words = ["estimate", "--model", CONFIGS / "llama-3.1-8b.json", "--device", "cuda", "--memory-per-process", "80GB", "--processes", "8"]
+    words += ["--method", "full", "--optimizer", "adafactor"]
+    said = tunesmith(*words).stdout
+    assert "fsdp is not among them: Adafactor" in said
+    assert "fewest processes" not in said
+    refused = tunesmith(*words, "--strategy", "fsdp")
+    assert (refused.code, "Adafactor" in refused.stderr) == (2, True)
+
+
 def test_an_example_is_no_longer_than_the_context(tunesmith: Tunesmith) -> None:
     words = ["estimate", "--model", CONFIGS / "llama-3.1-8b.json", "--device", "cuda", "--memory-per-process", "80GB", "--json"]
     assert tunesmith(*words, "--max-length", "999999").document["setup"]["length"] == 131_072

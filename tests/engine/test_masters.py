@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tunesmith.distributed.group import Group, Key
 from tunesmith.engine.masters import TrainedWeights
 
 BF16 = torch.bfloat16
@@ -86,6 +88,31 @@ def test_gradients_of_micro_batches_add_up_in_float32() -> None:
     for factor in (256.0, *[1.0] * 8):
         (layer(torch.ones(1, 1, dtype=BF16)) * factor).sum().backward()
     assert float(dict(weights.take_gradients())["weight"]) == 264.0
+
+
+class TwiceTheSame(Group):
+    """Of two ranks, the other one like this, but that its last parameter got a gradient of ones."""
+
+    def add_up(self, own: MutableMapping[Key, Tensor]) -> dict[Key, Tensor]:
+        sums = {key: 2 * own.pop(key).float() for key in list(own)}
+        return {key: total + (total == 0) if key in ("got", "2.weight") else total for key, total in sums.items()}
+
+
+def test_gradients_of_ranks_add_up(pair: tuple[nn.Sequential, nn.Sequential, TrainedWeights, TrainedWeights]) -> None:
+    """In float32, in the order of the parameters, which all ranks share; a weight without a gradient here has what others got."""
+    for network, weights in zip(pair[:2], pair[2:], strict=True):
+        run_backward(network, 0)
+        last = list(weights.parameters)[-1]
+        if network[0].weight is not network[2].weight:
+            weights._for_sending(last)
+        own = {name: gradient.float().clone() for name in weights.parameters if (gradient := weights._gradient(name)) is not None}
+        weights.add_up_gradients(TwiceTheSame(size=2))
+        found = {name: weights._gradient(name) for name in weights.parameters}
+        assert not weights.in_halves or list(weights._gradients) == list(weights.parameters)
+        for name, total in found.items():
+            assert total is not None
+            assert total.dtype == torch.float32
+            assert torch.equal(total, 2 * own[name] if name in own else torch.ones_like(total))
 
 
 def test_rows_of_a_tied_embedding_are_added_to_the_heads_gradient_in_place() -> None:

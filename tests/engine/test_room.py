@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -51,6 +54,19 @@ def test_the_tightest_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert abs(room(CPU) - memory_in_use(CPU) - 2000) < 10**7
     monkeypatch.setattr(room_module, "group_limits", lambda: [(3000, 5000)])
     assert abs(room(CPU) - memory_in_use(CPU)) < 10**7, "a group over its limit has nothing left"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on a process' own memory are read on Linux alone")
+@pytest.mark.parametrize("which", ["RLIMIT_DATA", "RLIMIT_AS"])
+def test_the_limits_of_a_process_count(which: str) -> None:
+    limit = getattr(resource, which)
+    info = psutil.Process().memory_info()
+    before = resource.getrlimit(limit)
+    resource.setrlimit(limit, ((info.data if which == "RLIMIT_DATA" else info.vms) + 10**9, before[1]))
+    try:
+        assert abs(room(CPU) - memory_in_use(CPU) - 10**9) < 10**8
+    finally:
+        resource.setrlimit(limit, before)
 
 
 def test_the_peak_is_seen_though_it_has_passed() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.samples import fixed_answer_pairs, prepare_qa
+from tests.train.recipes import Recipes
 from tunesmith.config import TrainConfig
 
 
@@ -41,3 +42,9 @@ def settings(tiny_llama: Path, faq: Path) -> Callable[..., TrainConfig]:
         return TrainConfig(**{"model": str(tiny_llama), "data": faq, "dtype": "float32", "device": "cpu", **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def recipes(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, wide_llama: Path, faq: Path) -> Recipes:
+    """Runs that several processes and one do alike."""
+    return Recipes(tmp_path_factory.mktemp("alone"), tiny=tiny_llama, wide=wide_llama, faq=faq)

@@ -46,3 +46,18 @@ def test_any_rows_of_either_kind(request: pytest.FixtureRequest, kind: str) -> N
     for start in range(8):
         for stop in range(start, 8):
             assert torch.equal(saved.rows("weights|a", start, stop), MATRIX[start:stop])
+
+
+def test_a_file_larger_than_memory(tmp_path: Path) -> None:
+    """A terabyte of zeros that takes no room on the disk, and one row of ones."""
+    num_rows, width = 2**28, 2**10
+    header = json.dumps({"a": {"dtype": "F32", "shape": [num_rows, width], "data_offsets": [0, 4 * num_rows * width]}}).encode()
+    with (tmp_path / "weights.safetensors").open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        start = stream.tell()
+        stream.truncate(start + 4 * num_rows * width)
+        stream.seek(start + 4 * (num_rows - 3) * width)
+        stream.write(torch.ones(width).numpy().data)
+    saved = SavedTensors(tmp_path)
+    assert saved.shape("weights|a") == (num_rows, width)
+    assert saved.rows("weights|a", num_rows - 5, num_rows).sum(1).tolist() == [0, 0, width, 0, 0]

@@ -6,42 +6,30 @@ The ranks are real processes that speak through gloo; a group is started once fo
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-from importlib.util import find_spec
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.ranks import run_ranks
-from tests.train.helpers import DoAt, assert_nothing_half_written, contents
+from tests.train.helpers import assert_nothing_half_written, assert_same_numbers, contents
+from tests.train.recipes import EQUAL, HERE, STEPS, Recipes, numbers, resume_all, stop, train_all
 from tunesmith.config import TrainConfig
-from tunesmith.distributed.group import joined
-from tunesmith.errors import TrainingInterrupted
+from tunesmith.distributed.group import current_group, joined
+from tunesmith.engine.sharded.weights import local
 from tunesmith.runs import RunDirectory, open_run
 from tunesmith.train.defaults import fill_defaults
+from tunesmith.train.optimizer import make_optimizer
 from tunesmith.train.saved_tensors import SavedTensors
+from tunesmith.train.sharded_start import load_hollow_start, make_sharded_trainee
 from tunesmith.train.start import find_start
-from tunesmith.train.train import resume, train
 
-STEPS = 50
-RECIPES: dict[str, dict[str, Any]] = {
-    "lora": {"lora": {"rank": 4}},
-    "full": {"method": "full", "weight_decay": 0.1},
-    "freeze": {"method": "freeze", "trainable_layers": 1},
-    "micro-batches": {"tokens_per_micro_batch": 60, "tokens_per_step": 300},
-    "one-example-a-step": {"examples_per_step": 1},
-    "recomputed": {"method": "full", "activation_checkpointing": True},
-    **({"qlora": {"method": "qlora", "lora": {"rank": 4}}} if find_spec("bitsandbytes") else {}),
-}
-EQUAL = {"rtol": 2e-5, "atol": 2e-6}
-"""Of float32 numbers that were added up in another order, over fifty steps."""
-STOP = 13
-"""Of a run that is to be resumed: the step after which it is told to."""
+NAMES = [name for name in HERE if name not in ("adafactor", "patience", "bfloat16", "orpo", "dropout")]
+STOPPED = ("full", "lora", "dropout")
 
 
 class Share(NamedTuple):
@@ -53,29 +41,13 @@ class Share(NamedTuple):
 
 
 def _train_all(configs: dict[str, TrainConfig], runs_dir: Path) -> dict[str, Share]:
-    with joined("cpu") as group:
-        for name, config in configs.items():
-            train(config, runs_dir=runs_dir, name=name)
-        if group.is_alone:
-            return {}
-        shares = {name: _share(configs[name]) for name in RECIPES if name in ("lora", "full", "qlora")}
-        for name in ("full", "lora"):
-            _stop(configs[name], runs_dir, f"{name}-stopped")
-        return shares
-
-
-def _stop(config: TrainConfig, runs_dir: Path, name: str) -> None:
-    """One rank is told to; all save and stop."""
-    with pytest.raises(TrainingInterrupted):
-        train(config, runs_dir=runs_dir, name=name, observer=DoAt(STOP, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    """Each run, and what a rank keeps of some."""
+    with joined("cpu"):
+        train_all(configs, runs_dir, {f"{name}-stopped": configs[name] for name in STOPPED})
+        return {name: _share(configs[name]) for name in HERE if name in ("lora", "full", "qlora")}
 
 
 def _share(config: TrainConfig) -> Share:
-    from tunesmith.distributed.group import current_group
-    from tunesmith.engine.sharded.weights import local
-    from tunesmith.train.optimizer import make_optimizer
-    from tunesmith.train.sharded_start import load_hollow_start, make_sharded_trainee
-
     config = fill_defaults(config, objective="sft", num_examples=32).config
     start = find_start(config.model)
     trainee = make_sharded_trainee(start, load_hollow_start(start, config), config, current_group())
@@ -89,54 +61,35 @@ def _share(config: TrainConfig) -> Share:
 
 
 @pytest.fixture(scope="module")
-def configs(tiny_llama: Path, wide_llama: Path, faq: Path) -> dict[str, TrainConfig]:
-    common = {
-        "data": faq,
-        "max_steps": STEPS,
-        "epochs": 100,
-        "evaluate_every": 10,
-        "patience": 0,
-        "dtype": "float32",
-        "device": "cpu",
-        "estimate": False,
-        "strategy": "fsdp",
-    }
-    return {name: TrainConfig(**common, model=str(wide_llama if name == "qlora" else tiny_llama), **more) for name, more in RECIPES.items()}
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runs of two ranks are."""
+    return tmp_path_factory.mktemp("spread")
 
 
 @pytest.fixture(scope="module")
-def directories(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("together")
+def shares(recipes: Recipes, together: Path) -> list[dict[str, Share]]:
+    configs = {name: recipes.config(name, strategy="fsdp") for name in (*NAMES, "dropout")}
+    return run_ranks(2, _train_all, configs, together)
 
 
 @pytest.fixture(scope="module")
-def shares(configs: dict[str, TrainConfig], directories: tuple[Path, Path]) -> list[dict[str, Share]]:
-    _train_all(configs, directories[0])
-    return run_ranks(2, _train_all, configs, directories[1])
-
-
-@pytest.fixture(scope="module")
-def runs(shares: list[dict[str, Share]], directories: tuple[Path, Path]) -> dict[str, tuple[RunDirectory, RunDirectory]]:
+def runs(shares: list[dict[str, Share]], recipes: Recipes, together: Path) -> dict[str, tuple[RunDirectory, RunDirectory]]:
     """Each recipe in one process and in two."""
-    return {name: (open_run(directories[0] / name), open_run(directories[1] / name)) for name in RECIPES}
-
-
-def numbers(run: RunDirectory, key: str) -> torch.Tensor:
-    return torch.tensor([line[key] for line in run.metrics() if key in line])
+    return {name: (recipes.alone(name), open_run(together / name)) for name in NAMES}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", NAMES)
 def test_two_ranks_with_half_the_weights_each_equal_one_process(runs: dict[str, tuple[RunDirectory, ...]], recipe: str) -> None:
     one, two = runs[recipe]
     assert len(numbers(two, "grad_norm")) == STEPS
-    for key in ("loss", "grad_norm", "num_supervised"):
+    for key in ("loss", "grad_norm", "reward_accuracy", "num_supervised"):
         torch.testing.assert_close(numbers(two, key), numbers(one, key), **EQUAL)
     assert_nothing_half_written(two)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", NAMES)
 def test_the_result_has_the_same_files(runs: dict[str, tuple[RunDirectory, ...]], recipe: str) -> None:
     one, two = (run.model_dir for run in runs[recipe])
     found, expected = contents(two), contents(one)
@@ -180,32 +133,33 @@ def test_each_rank_keeps_half(runs: dict[str, tuple[RunDirectory, ...]], shares:
         assert max(share.frozen_bytes for share in both) <= 0.55 * sum(share.frozen_bytes for share in both)
 
 
-def _resume_all(paths: list[Path]) -> None:
-    with joined("cpu"):  # once: a group that is left is not joined again
-        for path in paths:
-            resume(path)
+def _stopped(together: Path, names: Iterable[str], directory: Path) -> list[Path]:
+    """Copies of runs that two ranks have left in the middle."""
+    return [Path(shutil.copytree(together / f"{name}-stopped", directory / name)) for name in names]
+
+
+def _assert_goes_on(path: Path, whole: RunDirectory) -> None:
+    run = open_run(path)
+    assert run.checkpoints()[-1].name == f"step-{STEPS:08d}"
+    torch.testing.assert_close(numbers(run, "loss"), numbers(whole, "loss"), **EQUAL)
+    assert_nothing_half_written(run)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "second"), [(2, 1), (1, 2), (2, 3)])
 def test_another_number_of_ranks_goes_on(
-    runs: dict[str, tuple[RunDirectory, ...]], configs: dict[str, TrainConfig], tmp_path: Path, first: int, second: int
+    runs: dict[str, tuple[RunDirectory, ...]], recipes: Recipes, together: Path, tmp_path: Path
 ) -> None:
     """Shards are taken back whole, whole weights in shards, and shards in other shards; the next losses are the undisturbed run's."""
-    recipes = ("full", "lora")
-    if first == 1:
-        for recipe in recipes:
-            _stop(configs[recipe], tmp_path, recipe)
-    else:
-        for recipe in recipes:
-            shutil.copytree(runs[recipe][1].path.with_name(f"{recipe}-stopped"), tmp_path / recipe)
-    stopped = [tmp_path / recipe for recipe in recipes]
-    if second == 1:
-        _resume_all(stopped)
-    else:
-        run_ranks(second, _resume_all, stopped)
-    for recipe in recipes:
-        run, whole = open_run(tmp_path / recipe), runs[recipe][0]
-        assert run.checkpoints()[-1].name == f"step-{STEPS:08d}"
-        torch.testing.assert_close(numbers(run, "loss"), numbers(whole, "loss"), **EQUAL)
-        assert_nothing_half_written(run)
+    whole = {name: runs[name][0] for name in ("full", "lora")}
+    by_one = _stopped(together, whole, tmp_path / "one")
+    resume_all(by_one)
+    for name in whole:
+        stop(recipes.config(name, strategy="fsdp"), tmp_path / "two", name)
+    by_two = [tmp_path / "two" / name for name in whole]
+    (dropout,) = _stopped(together, ["dropout"], tmp_path)
+    run_ranks(2, resume_all, [*by_two, dropout])
+    by_three = _stopped(together, whole, tmp_path / "three")
+    run_ranks(3, resume_all, by_three)
+    for path in (*by_one, *by_two, *by_three):
+        _assert_goes_on(path, whole[path.name])
+    assert_same_numbers(open_run(dropout), open_run(together / "dropout"))  # the same number of ranks: the same inputs are zeroed

@@ -12,15 +12,16 @@ from tunesmith.config import TrainConfig
 from tunesmith.distributed.group import Group
 from tunesmith.errors import ConfigError
 from tunesmith.train.sharded_start import refuse_unspreadable
-from tunesmith.train.start import Start, find_start
+from tunesmith.train.start import find_start
 from tunesmith.train.strategy import is_spread
+from tunesmith.train.train import train
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"lora": {"dora": True}}, "DoRA"),
-        ({"new_tokens": ("<a>", "<b>")}, "<a>, <b>"),
+        ({"lora": {"dora": True}, "method": "qlora"}, "DoRA"),
+        ({"new_tokens": ("<a>", "<b>"), "method": "freeze"}, "<a>, <b>"),
         ({"optimizer": "adafactor", "method": "full"}, "Adafactor"),
     ],
 )
@@ -30,14 +31,12 @@ def test_what_is_not_done_with_spread_weights(settings: Callable[..., TrainConfi
         refuse_unspreadable(find_start(config.model), config)
 
 
-def test_going_on_with_an_adapter(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
-    class Continued(Start):
-        adapter_dir = tmp_path / "faq" / "model"
-
-    config = settings(strategy="fsdp")
-    start = find_start(config.model)
-    with pytest.raises(ConfigError, match=r"adapter of .*faq.*--strategy ddp"):
-        refuse_unspreadable(Continued(**{name: getattr(start, name) for name in start.__dataclass_fields__}), config)
+def test_folding_an_adapter_in(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    parent = train(settings(max_steps=1), runs_dir=tmp_path, name="faq")
+    start = find_start(str(parent.path))
+    refuse_unspreadable(start, settings(strategy="fsdp"))
+    with pytest.raises(ConfigError, match=r"folding the adapter of .*faq.*--method lora.*--strategy ddp"):
+        refuse_unspreadable(start, settings(strategy="fsdp", method="full"))
 
 
 def test_offloading_needs_gpus(settings: Callable[..., TrainConfig]) -> None:

@@ -81,6 +81,8 @@ class Asked(NamedTuple):
     sources: Mapping[str, str]
     """Where memory, rate and bandwidth come from, in words."""
     config_file: Path
+    unspreadable: str
+    """What weights spread over processes cannot do, of what is asked for; empty where they can do all."""
 
 
 def estimate_from_config(given: Mapping[str, Any]) -> None:
@@ -142,6 +144,7 @@ def _ask(given: Mapping[str, Any], numbers: Mapping[str, float]) -> Asked:
     from tunesmith.config import TrainConfig, build
     from tunesmith.train.fitting import what_fits
     from tunesmith.train.pace import pace
+    from tunesmith.train.strategy import unspreadable
 
     used = {key: value for key, value in given.items() if key not in OWN and key not in SHARING}
     config = build(TrainConfig, {**train_verb.settings(used), "data": Path()}, place="estimate")  # nobody reads the data's place
@@ -150,7 +153,13 @@ def _ask(given: Mapping[str, Any], numbers: Mapping[str, float]) -> Asked:
     subject, length = make_subject(config_file, config)
     room, room_source = _room(numbers.get("memory_per_process"), subject.setup.device)
     rate, rate_source = _rate(numbers.get("flops_per_second"), subject)
-    verdict = what_fits(subject, processes=processes, room=room, strategies=_strategies(processes, subject, given))
+    strategies = _strategies(processes, subject, given)
+    refused = unspreadable(config)
+    if refused and "ddp" not in strategies and "alone" not in strategies:
+        raise ConfigError("--strategy fsdp", f"{refused[0]}, which spread weights cannot", expected=refused[1], remedy="use --strategy ddp")
+    if refused:
+        strategies = tuple(one for one in strategies if one in ("alone", "ddp"))
+    verdict = what_fits(subject, processes=processes, room=room, strategies=strategies, spreads=not refused)
     bandwidth = numbers.get("bandwidth")
     paces = {
         one: pace(subject.architecture, subject.setup, one, processes, length=length, rate=rate, bandwidth=bandwidth)
@@ -158,7 +167,7 @@ def _ask(given: Mapping[str, Any], numbers: Mapping[str, float]) -> Asked:
     }
     sent = "not known" if bandwidth is None else f"{bandwidth / 1e9:g} GB/s, as given"
     sources = {"memory": room_source, "flops_per_second": rate_source, "bandwidth": sent}
-    return Asked(subject, verdict, paces, length, sources, config_file)
+    return Asked(subject, verdict, paces, length, sources, config_file, refused[0] if refused else "")
 
 
 def make_subject(config_file: Path, config: TrainConfig) -> tuple[Subject, int]:
@@ -221,10 +230,7 @@ def _strategies(processes: int, subject: Subject, given: Mapping[str, Any]) -> t
         return ("fsdp-offload",)
     if given.get("strategy") in ("ddp", "fsdp"):
         return (given["strategy"],)
-    found: list[Strategy] = ["ddp", "fsdp"]
-    if subject.setup.device == "cuda":
-        found.append("fsdp-offload")
-    return tuple(found)
+    return ("ddp", "fsdp", "fsdp-offload") if subject.setup.device == "cuda" else ("ddp", "fsdp")
 
 
 def _room(given: float | None, device: str) -> tuple[int, str]:
@@ -314,7 +320,9 @@ def _dtype_name(itemsize: int) -> str:
 
 def lines(asked: Asked) -> list[str]:
     """Model, memory, time, verdict."""
-    return [*_model_lines(asked), "", *_memory_lines(asked), "", *_time_lines(asked), "", *asked.verdict.sentences()]
+    left_out = [f"fsdp is not among them: {asked.unspreadable} is not supported with weights spread over processes"]
+    verdict = [*asked.verdict.sentences(), *(left_out if asked.unspreadable else [])]
+    return [*_model_lines(asked), "", *_memory_lines(asked), "", *_time_lines(asked), "", *verdict]
 
 
 def _model_lines(asked: Asked) -> list[str]:

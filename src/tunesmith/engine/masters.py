@@ -12,7 +12,6 @@ the network gets the rounded masters after each update. Where a master is depend
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from tunesmith.distributed.group import Group
+from tunesmith.engine.float_file import write_floats
 from tunesmith.engine.kernels.adamw import CHUNK, Halves, join, norm, split
 from tunesmith.engine.owner import Owner
 from tunesmith.engine.quantize import cast
@@ -113,16 +113,10 @@ class TrainedWeights:
         """Sum the gradients of all ranks, in float32. A weight that got one on no rank still has none."""
         if group.is_alone:
             return
-        own = {name: self._gradient(name) for name in self.parameters}
-        got = torch.tensor([gradient is not None for gradient in own.values()], dtype=torch.float32)
-        group.add_up([got])
-        totals: dict[str, Tensor] = {}
-        for (name, gradient), count in zip(own.items(), got.tolist(), strict=True):
-            if count:
-                parameter = self.parameters[name]
-                totals[name] = torch.zeros_like(parameter, dtype=torch.float32) if gradient is None else gradient.float()
-        group.add_up(list(totals.values()))
-        for name, total in totals.items():
+        got = torch.tensor([self._gradient(name) is not None for name in self.parameters], dtype=torch.float32)
+        counts = group.add_up({"got": got})["got"].tolist()
+        own = {name: self._for_sending(name) for name, count in zip(self.parameters, counts, strict=True) if count}
+        for name, total in group.add_up(own).items():
             if self.in_halves:
                 self._gradients[name] = total
             else:
@@ -131,6 +125,18 @@ class TrainedWeights:
     def _gradient(self, name: str) -> Tensor | None:
         """Of a master, as far as it has been added up."""
         return self._gradients.get(name) if self.in_halves else self.masters[name].grad
+
+    def _for_sending(self, name: str) -> Tensor:
+        """A master's gradient, handed over; of one that got none here, zeros that take no memory."""
+        gradient = self._gradient(name)
+        if gradient is None:
+            parameter = self.parameters[name]
+            return torch.zeros((), device=parameter.device).expand(parameter.shape)
+        if self.in_halves:
+            del self._gradients[name]
+        else:
+            self.masters[name].grad = None
+        return gradient
 
     def take_gradients(self) -> Iterator[tuple[str, Tensor]]:
         """Gradients of masters in halves, each handed over: its memory is free once the caller lets go of it."""
@@ -206,16 +212,7 @@ class TrainedWeights:
 
     def save_to(self, file: Path) -> None:
         """Write the masters as safetensors in float32, those in halves piece by piece: not even one exists whole in float32."""
-        end, header = 0, {}
-        for name, parameter in self.parameters.items():
-            start, end = end, end + 4 * parameter.numel()
-            header[name] = {"dtype": "F32", "shape": list(parameter.shape), "data_offsets": [start, end]}
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)  # numbers begin at a multiple of 8 (https://github.com/huggingface/safetensors, Format)
-        with file.open("wb") as stream:
-            stream.write(len(text).to_bytes(8, "little") + text)
-            for piece in self._pieces():
-                stream.write(piece.cpu().reshape(-1).numpy().data)
+        write_floats(file, {name: p.shape for name, p in self.parameters.items()}, self._pieces())
 
     def _pieces(self) -> Iterator[Tensor]:
         """All masters in float32, in their order."""

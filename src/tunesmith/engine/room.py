@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,14 +64,23 @@ def watch_peak(device: torch.device) -> Iterator[Peak]:
 
 
 def room(device: torch.device) -> int:
-    """Bytes that this process could have in all: what it has, and what is free (within its control group)."""
+    """Bytes that this process could have in all: what it has, and what is free (within its control group and its own limits)."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + cached + torch.cuda.memory_allocated(device))
-    free_in_group = [limit - used for limit, used in group_limits()]
+    free_in_group = [limit - used for limit, used in (*group_limits(), *own_limits())]
     free = min([int(psutil.virtual_memory().available), *free_in_group])
     return memory_in_use(device) + max(0, free)
+
+
+def own_limits() -> Sequence[tuple[int, int]]:
+    """Limit and use, in bytes, of what this process may have mapped, where there is a limit (`ulimit -d` and `-v`; Linux, else none)."""
+    if sys.platform != "linux":
+        return []
+    used = psutil.Process().memory_info()
+    limits = (resource.getrlimit(resource.RLIMIT_DATA)[0], used.data), (resource.getrlimit(resource.RLIMIT_AS)[0], used.vms)
+    return [(limit, use) for limit, use in limits if limit != resource.RLIM_INFINITY]
 
 
 def group_limits(root: Path = CGROUP_ROOT, of_process: Path = CGROUP_OF_PROCESS) -> Sequence[tuple[int, int]]:

@@ -89,6 +89,7 @@ def forward_share(trainee: Trainee, cost: Cost) -> float:
 
 def _matrix_weights(trainee: Trainee) -> tuple[int, int]:
     """Weights in matrix products: of the body, and of the output head."""
-    head = trainee.network.get_output_embeddings()
+    head: Any = trainee.network.get_output_embeddings()
+    head = next((m for m in head.modules() if isinstance(m, nn.Linear)), head)  # rows of new tokens may be around it
     body = sum(count_weights(m.weight) for m in trainee.network.modules() if isinstance(m, nn.Linear | Conv1D) and m is not head)
     return body, head.weight.numel()

@@ -57,8 +57,8 @@ def require_fit(forecast: Forecast, task: Task, workload: Workload) -> None:
     raise _does_not_fit(forecast.peak_bytes, forecast.room_bytes, f"use {', or '.join(remedies)}")
 
 
-def _does_not_fit(needed: int, room: int, remedy: str) -> ConfigError:
-    found = f"the run needs about {gigabytes(needed)} and {gigabytes(room)} can be had"
+def _does_not_fit(needed: int, room: int, remedy: str, who: str = "the run") -> ConfigError:
+    found = f"{who} needs about {gigabytes(needed)} and {gigabytes(room)} can be had"
     return ConfigError("memory", found, expected="a run that fits", remedy=remedy)
 
 
@@ -131,17 +131,19 @@ def largest_model(forecast: Forecast, num_parameters: int) -> int:
     return max(0, int(num_parameters * (forecast.room_bytes - fixed) / max(1, forecast.peak_bytes - fixed)))
 
 
-def require_loadable(directory: Path, config: TrainConfig, dtype: torch.dtype, room: int) -> None:
+def require_loadable(directory: Path, config: TrainConfig, dtype: torch.dtype, room: int, sharing: int = 1) -> None:
     """Refuse, before anything is loaded, a model whose weights and optimiser alone cannot fit.
 
     Args:
         directory: the model's folder.
         dtype: the network's compute type.
-        room: bytes that the process could have.
+        room: bytes that the process could have, if it were alone.
+        sharing: processes that take as much of the same memory.
 
     Raises:
         ConfigError: naming methods that would fit.
     """
+    room //= sharing
     count = count_parameters(directory)
     in_halves = keeps_halves(config, dtype, choose_device(config.device))
     needed = state_bytes(count, config.method, dtype, in_halves=in_halves)
@@ -149,8 +151,10 @@ def require_loadable(directory: Path, config: TrainConfig, dtype: torch.dtype, r
         return
     others = {method: state_bytes(count, method, dtype) for method in ADAPTER_METHODS if method != config.method}
     fitting = [f"--method {method} (weights: {gigabytes(size)})" for method, size in others.items() if size <= room]
+    fitting += ["--strategy fsdp", "fewer processes on a machine"] if sharing > 1 else []
     most = int(count * room / needed)
-    raise _does_not_fit(needed, room, f"use {', or '.join([*fitting, f'a model of at most {most / 1e6:,.0f} million parameters'])}")
+    remedy = f"use {', or '.join([*fitting, f'a model of at most {most / 1e6:,.0f} million parameters'])}"
+    raise _does_not_fit(needed, room, remedy, f"each of the {sharing} processes of this machine" if sharing > 1 else "the run")
 
 
 def state_bytes(num_parameters: int, method: str, dtype: torch.dtype, *, in_halves: bool = False) -> int:
@@ -168,6 +172,6 @@ def count_parameters(directory: Path) -> int:
     """Of a model folder, from the headers of its safetensors files."""
     total = 0
     for file in sorted(directory.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
+        with safe_open(file, framework="numpy") as tensors:  # for torch it would map all of it, which may be more than there is memory
             total += sum(int(torch.Size(tensors.get_slice(name).get_shape()).numel()) for name in tensors.keys())  # noqa: SIM118
     return total

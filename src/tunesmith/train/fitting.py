@@ -105,17 +105,20 @@ class Verdict:
         return ", or ".join(f"{one.setting} ({NAMES[one.strategy]}: {gigabytes(one.num_bytes)})" for one in self.changes)
 
 
-def what_fits(subject: Subject, *, processes: int, room: int, strategies: tuple[Strategy, ...]) -> Verdict:
+def what_fits(subject: Subject, *, processes: int, room: int, strategies: tuple[Strategy, ...], spreads: bool = True) -> Verdict:
     """Compare every strategy with what a process has.
 
     Args:
+        subject: what is to be trained, and how.
+        processes: how many share it.
         room: bytes that a process may take of the memory it computes in.
         strategies: to compare; `alone` is for one process only.
+        spreads: whether weights can be spread at all, with these settings.
     """
     memories = {strategy: subject.memory(strategy, processes) for strategy in strategies}
     fits = any(memory.total <= room for memory in memories.values())
     offers_host = "fsdp-offload" in strategies or ("alone" in strategies and subject.setup.device == "cuda")
-    shared: tuple[Strategy, ...] = ("fsdp", "fsdp-offload") if offers_host else ("fsdp",)
+    shared: tuple[Strategy, ...] = () if not spreads else ("fsdp", "fsdp-offload") if offers_host else ("fsdp",)
     fewest = {one: fewest_processes(_fits(subject, one, room), least=2) for one in shared}
     return Verdict(
         processes=processes,

@@ -249,7 +249,7 @@ def save(task: Task, progress: Progress) -> None:
         task.run.keep_last_checkpoints(task.config.keep_checkpoints)
 
     if task.saver:
-        task.saver.save_checkpoint(task.run, saved, task.trainee.weights, task.optimizer, drop_former)
+        task.saver.save_checkpoint(task.run, saved, task.trainee.weights, task.optimizer, drop_former, at_once=task.is_over(progress))
         return
     save_checkpoint(task.run, saved, task.trainee.weights, task.optimizer)
     drop_former()

@@ -18,6 +18,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from tunesmith.engine.sharded.reading import Place, places_in, read_rows
+
 WEIGHTS, OPTIMIZER = "weights|", "optimizer|"
 """What names begin with; the rest is the parameter's name, for moments followed by `|` and their own."""
 SHARDS = "shard-*.safetensors"
@@ -28,14 +30,12 @@ OFFSETS_IN_HEADER, OFFSETS = "DCP_SHARDING_INFO", "saved_offsets"
 class _Piece(NamedTuple):
     """Rows of one tensor in one file."""
 
-    file: Path
-    key: str
+    place: Place
     start: int
-    shape: tuple[int, ...]
 
     @property
     def stop(self) -> int:
-        return self.start + self.shape[0]
+        return self.start + self.place.shape[0]
 
 
 class SavedTensors:
@@ -50,13 +50,12 @@ class SavedTensors:
             self._add(file, "")
 
     def _add(self, file: Path, prefix: str) -> None:
-        with safe_open(file, framework="pt") as stream:
-            places = json.loads((stream.metadata() or {}).get(OFFSETS_IN_HEADER, "{}"))
-            for key in stream.keys():  # noqa: SIM118 - it is no dictionary
-                offsets = places.get(key, {OFFSETS: []})[OFFSETS]
-                shape = tuple(stream.get_slice(key).get_shape())
-                assert not any(offsets[1:]), "rows are spread, never columns"
-                self._pieces.setdefault(prefix + key, []).append(_Piece(file, key, offsets[0] if offsets else 0, shape))
+        with safe_open(file, framework="numpy") as stream:
+            offsets_of = json.loads((stream.metadata() or {}).get(OFFSETS_IN_HEADER, "{}"))
+        for key, place in places_in(file).items():
+            offsets = offsets_of.get(key, {OFFSETS: []})[OFFSETS]
+            assert not any(offsets[1:]), "rows are spread, never columns"
+            self._pieces.setdefault(prefix + key, []).append(_Piece(place, offsets[0] if offsets else 0))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._pieces)
@@ -67,28 +66,24 @@ class SavedTensors:
     def shape(self, name: str) -> tuple[int, ...]:
         """Of all its rows."""
         pieces = self._pieces[name]
-        return () if not pieces[0].shape else (max(piece.stop for piece in pieces), *pieces[0].shape[1:])
+        shape = pieces[0].place.shape
+        return (max(piece.stop for piece in pieces), *shape[1:]) if shape else ()
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         """Rows `start` to `stop` of the first dimension, in memory of their own."""
-        found = [_read(p, max(start, p.start), min(stop, p.stop)) for p in self._in_order(name) if p.start < stop and p.stop > start]
-        return torch.cat(found) if found else torch.empty((0, *self.shape(name)[1:]))
+        first = self._pieces[name][0].place
+        found = torch.empty((stop - start, *first.shape[1:]), dtype=first.dtype)
+        for piece in self._pieces[name]:
+            begin, end = max(start, piece.start), min(stop, piece.stop)
+            if begin < end:
+                read_rows(piece.place, begin - piece.start, found[begin - start : end - start])
+        return found
 
     def whole(self, name: str) -> Tensor:
         """All rows, or the one number."""
         shape = self.shape(name)
         if shape:
             return self.rows(name, 0, shape[0])
-        piece = self._pieces[name][0]
-        with safe_open(piece.file, framework="pt") as stream:
-            found: Tensor = stream.get_tensor(piece.key)
+        found = torch.empty((), dtype=self._pieces[name][0].place.dtype)
+        read_rows(self._pieces[name][0].place, 0, found)
         return found
-
-    def _in_order(self, name: str) -> list[_Piece]:
-        return sorted((piece for piece in self._pieces[name] if piece.shape[0]), key=lambda piece: piece.start)
-
-
-def _read(piece: _Piece, start: int, stop: int) -> Tensor:
-    with safe_open(piece.file, framework="pt") as stream:
-        found: Tensor = stream.get_slice(piece.key)[start - piece.start : stop - piece.start]
-    return found

@@ -8,7 +8,9 @@ checkpoints/step-00000040/
 >>> saver.save_checkpoint(run, progress, weights, optimizer)    # copies, and writes in the background
 >>> saver.finish()                                              # the checkpoint is there
 
-Files are written by torch.distributed.checkpoint, in safetensors; until all ranks are done the folder has a temporary name.
+torch.distributed.checkpoint says who writes what and when; the files are `shard_writer.py`'s. Until all ranks are done the folder has
+a temporary name. While it is written a rank holds a copy of its own rows, of weights and moments 12 bytes each; where nobody trains
+meanwhile, not even that.
 """
 
 from __future__ import annotations
@@ -24,10 +26,8 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor
 
 from tunesmith.distributed.group import Group
 from tunesmith.engine.masters import TrainedWeights
@@ -36,9 +36,7 @@ from tunesmith.runs import RunDirectory
 from tunesmith.train.checkpoint import Progress, best_path, full_disk_named, random_state
 from tunesmith.train.optimizer import optimizer_state
 from tunesmith.train.saved_tensors import OPTIMIZER, WEIGHTS
-
-FILE_BYTES = 2**29
-"""Of a rank's numbers go into one file, about: writing copies one file's worth once more."""
+from tunesmith.train.shard_writer import ShardWriter
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,11 +72,14 @@ class ShardedSaver:
         weights: TrainedWeights,
         optimizer: torch.optim.Optimizer,
         after: Callable[[], None] = lambda: None,
+        *,
+        at_once: bool = False,
     ) -> None:
         """Begin a checkpoint, once the folder before is whole; it has the numbers of now.
 
         Args:
             after: what the first rank does when the checkpoint is there.
+            at_once: return when it is there; then nothing is copied.
 
         Raises:
             RunError: the disk is full; the last good checkpoint is untouched.
@@ -91,7 +92,10 @@ class ShardedSaver:
             save_file(random, staging / "random.safetensors")
             write_json(staging / "state.json", state)
 
-        self._begin(run, run.checkpoint_path(progress.step), f"saving step {progress.step}", tensors, complete, after)
+        doing = f"saving step {progress.step}"
+        self._begin(run, run.checkpoint_path(progress.step), doing, tensors, complete, after, copies=not at_once)
+        if at_once:
+            self.finish()
 
     def save_best(self, run: RunDirectory, progress: Progress, weights: TrainedWeights) -> None:
         """Begin to keep the weights of the best validation; the former best stays.
@@ -111,6 +115,8 @@ class ShardedSaver:
         tensors: Mapping[str, Tensor],
         complete: Callable[[Path], None],
         after: Callable[[], None],
+        *,
+        copies: bool = True,
     ) -> None:
         self.finish()
         if self.group.from_first(path.exists):
@@ -119,19 +125,10 @@ class ShardedSaver:
         staging = path.with_name(f".{path.name}.partial-ranks")
         with full_disk_named(run, doing):
             self.group.from_first(lambda: _make_empty(staging))
-            copies = {name: self._copy(tensor) for name, tensor in tensors.items()}
-            files = _files(copies, FILE_BYTES * self.group.size)
-            writer = HuggingFaceStorageWriter(str(staging), fqn_to_index_mapping=files, save_distributed=True)
-            written = async_save(copies, storage_writer=writer, process_group=self._ranks)
+            writer = ShardWriter(staging, self._mesh, copies=copies)
+            written = async_save(dict(tensors), storage_writer=writer, process_group=self._ranks)
         assert isinstance(written, Future)
         self._pending = _Save(path=path, staging=staging, doing=doing, run=run, written=written, complete=complete, after=after)
-
-    def _copy(self, tensor: Tensor) -> Tensor:
-        """On the CPU, as it is now; rows stay rows of the whole."""
-        if not isinstance(tensor, DTensor):
-            return tensor.detach().to("cpu", copy=True)
-        own = tensor.to_local().detach().to("cpu", copy=True)
-        return DTensor.from_local(own, self._mesh, tensor.placements, run_check=False, shape=tensor.shape, stride=tensor.stride())
 
     def finish(self) -> None:
         """Wait until what was begun is whole, on every rank.
@@ -162,13 +159,3 @@ def _complete(save: _Save) -> None:
     sync_directory(save.staging)
     save.staging.rename(save.path)
     sync_directory(save.path.parent)
-
-
-def _files(tensors: Mapping[str, Tensor], limit: int) -> dict[str, int]:
-    """Which file of each rank, from 1 on, a tensor's rows go into; `limit` is in bytes of whole tensors."""
-    places: dict[str, int] = {}
-    used = 0
-    for name, tensor in tensors.items():
-        used += tensor.nbytes
-        places[name] = 1 + used // limit
-    return places

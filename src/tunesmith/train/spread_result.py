@@ -1,12 +1,12 @@
-"""The result of a run whose weights are spread over ranks: one rank puts it together from what is on disk, tensor by tensor.
+"""The result of a run whose weights are spread over ranks: one rank puts it together from what is on disk, some rows at a time.
 
 The same files as of a run in one process: an adapter in PEFT's format, or a folder that `from_pretrained` loads.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tunesmith.engine.adapters import save_adapter
+from tunesmith.engine.float_file import write_floats
 from tunesmith.engine.sharded.reading import INDEX, WeightFolder
 from tunesmith.files import write_json
 from tunesmith.runs import RunDirectory
@@ -24,6 +25,8 @@ from tunesmith.train.start import Start, Trainee
 
 LARGEST_FILE = "50GB"
 """As `save_pretrained` splits a model."""
+PIECE_BYTES = 2**25
+"""Of a whole model that are in memory at a time."""
 
 
 def kept_weights(run: RunDirectory, progress: Progress) -> SavedTensors:
@@ -48,8 +51,7 @@ def _write_whole(network: PreTrainedModel, saved: SavedTensors, base: WeightFold
     hollow = {name: torch.empty(shape, device="meta", dtype=torch.float32) for name, shape in shapes.items()}
     plan = split_torch_state_dict_into_shards(hollow, filename_pattern="model{suffix}.safetensors", max_shard_size=LARGEST_FILE)
     for file, names in plan.filename_to_tensors.items():
-        numbers = (base.whole(sources[name]).float() if name in sources else saved.whole(WEIGHTS + name) for name in names)
-        _write_tensors(directory / file, {name: shapes[name] for name in names}, numbers)
+        write_floats(directory / file, {name: shapes[name] for name in names}, _numbers(names, sources, saved, base))
     if plan.is_sharded:
         write_json(directory / INDEX, {"metadata": plan.metadata, "weight_map": plan.tensor_to_filename})
     network.config.dtype = "float32"
@@ -74,17 +76,17 @@ def _sources(network: PreTrainedModel, saved: SavedTensors, base: WeightFolder) 
     return {name: next(one for one in (name, *tied.get(name, ())) if one in base) for name in frozen}
 
 
-def _write_tensors(file: Path, shapes: Mapping[str, Iterable[int]], numbers: Iterable[Tensor]) -> None:
-    """As safetensors in float32, in the order given (https://github.com/huggingface/safetensors, Format)."""
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, shape in shapes.items():
-        start, end = end, end + 4 * torch.Size(tuple(shape)).numel()
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with file.open("wb") as stream:
-        stream.write(len(text).to_bytes(8, "little") + text)
-        for tensor in numbers:
-            assert tensor.dtype == torch.float32
-            stream.write(tensor.contiguous().reshape(-1).numpy().data)
+def _numbers(names: Iterable[str], sources: Mapping[str, str], saved: SavedTensors, base: WeightFolder) -> Iterator[Tensor]:
+    """Of one tensor after the other, some rows at a time."""
+    for name in names:
+        yield from _in_pieces(base, sources[name]) if name in sources else _in_pieces(saved, WEIGHTS + name)
+
+
+def _in_pieces(folder: WeightFolder | SavedTensors, name: str) -> Iterator[Tensor]:
+    shape = folder.shape(name)
+    if not shape:
+        yield folder.whole(name).float()
+        return
+    at_a_time = max(1, PIECE_BYTES // (4 * max(1, math.prod(shape[1:]))))
+    for start in range(0, shape[0], at_a_time):
+        yield folder.rows(name, start, min(start + at_a_time, shape[0])).float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,11 @@ class Start:
         is_hub_id = self.reference.count("/") == 1 and not Path(self.reference).exists()
         return self.reference if is_hub_id else str(self.directory)
 
+    @cached_property
+    def weights(self) -> str:
+        """Fingerprint of the base model's weights. Reads through its files."""
+        return weights_fingerprint(self.directory)
+
     def record(self) -> dict[str, Any]:
         """For `run.json`: enough to open the base model again."""
         return {
@@ -71,7 +77,7 @@ class Start:
             "name": self.name,
             "licence": self.licence,
             "origin": self.origin,
-            "weights": weights_fingerprint(self.directory),
+            "weights": self.weights,
         }
 
 

@@ -31,6 +31,17 @@ def is_spread(config: TrainConfig, group: Group) -> bool:
     return config.strategy == "fsdp" and not group.is_alone
 
 
+def unspreadable(config: TrainConfig) -> tuple[str, str] | None:
+    """What the settings ask for that is not done with weights spread over processes, and what is."""
+    if config.method == "qlora" and config.lora.dora:
+        return "DoRA on weights in four bits", "--method lora, or plain QLoRA"
+    if config.optimizer == "adafactor":  # torch's works on rows and columns in place, which parts of a matrix do not have
+        return "Adafactor", "AdamW"
+    if config.new_tokens and config.method == "freeze":
+        return f"--method freeze with new tokens ({', '.join(config.new_tokens)})", "--method lora, qlora or full"
+    return None
+
+
 SHARE_FOR_STATE = 0.7
 """Of the memory of a process: the rest is for activations, and for what is around."""
 
@@ -48,10 +59,14 @@ def choose_strategy(directory: Path, config: TrainConfig, dtype: torch.dtype, gr
         return config.strategy
     device = choose_device(config.device)
     needed = state_bytes(count_parameters(directory), config.method, dtype, in_halves=keeps_halves(config, dtype, device))
-    neighbours = group.num_on_this_machine()
-    sharing = neighbours if device.type == "cpu" else 1
-    fits = group.gather(needed <= SHARE_FOR_STATE * room(device) / sharing)
+    fits = group.gather(needed <= SHARE_FOR_STATE * room(device) / num_sharing(device, group))
     return "ddp" if all(fits) else "fsdp"
+
+
+def num_sharing(device: torch.device, group: Group) -> int:
+    """Ranks that take of the memory that this one computes in. Asks all of them."""
+    neighbours = group.num_on_this_machine()
+    return neighbours if device.type == "cpu" else 1
 
 
 def load_for(start: Start, config: TrainConfig, group: Group) -> LoadedModel:

@@ -17,40 +17,36 @@ from tunesmith.train.saved_tensors import OPTIMIZER, WEIGHTS, SavedTensors
 
 
 def take_back(saved: SavedTensors, weights: TrainedWeights, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Give the weights, and the optimiser where there is one, what was saved; a tensor at a time."""
+    """Give the weights, and the optimiser where there is one, what was saved; one parameter at a time."""
     weights.load(_Masters(saved, weights))
     if optimizer is None:
         return
-    moments: dict[str, Tensor] = {}
-    for full_name in saved:
-        if full_name.startswith(OPTIMIZER):
-            name, _, key = full_name.removeprefix(OPTIMIZER).rpartition("|")
-            moments[f"{name}|{key}"] = _own(saved, full_name, weights, name)
-    moments = moments if weights.in_halves else _widened(moments)
-    whole = {name: tuple(p.shape) for name, p in weights.parameters.items()}
-    parts = {f"{n}|{k}": weights.as_part(n, v) if saved.shape(f"{OPTIMIZER}{n}|{k}") == whole[n] else v for (n, k), v in _split(moments)}
+    parts: dict[str, Tensor] = {}
+    for name, keys in _moments(saved).items():
+        kept = {key: _own(saved, f"{OPTIMIZER}{name}|{key}", weights, name) for key in keys}
+        for key, value in (kept if weights.in_halves else _widened(kept)).items():
+            has_rows = saved.shape(f"{OPTIMIZER}{name}|{key}") == tuple(weights.parameters[name].shape)
+            parts[f"{name}|{key}"] = weights.as_part(name, value) if has_rows else value
     load_optimizer_state(optimizer, weights, parts)
 
 
-def _split(moments: Mapping[str, Tensor]) -> Iterator[tuple[tuple[str, str], Tensor]]:
-    for full_name, value in moments.items():
-        name, _, key = full_name.rpartition("|")
-        yield (name, key), value
-
-
-def _widened(moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """In float32, as torch's own optimisers keep them; those of masters in halves are narrower."""
-    mean, square, low = KEYS
-    found: dict[str, Tensor] = {}
-    for (name, key), value in _split(moments):
-        rest = moments.get(f"{name}|{low}")
-        if rest is None:
-            found[f"{name}|{key}"] = value
-        elif key == square:
-            found[f"{name}|{key}"] = widened_square(Moments(moments[f"{name}|{mean}"], value, rest))
-        elif key != low:
-            found[f"{name}|{key}"] = value.float()
+def _moments(saved: SavedTensors) -> dict[str, list[str]]:
+    """By the parameter's name, what is kept of it."""
+    found: dict[str, list[str]] = {}
+    for full_name in saved:
+        if full_name.startswith(OPTIMIZER):
+            name, _, key = full_name.removeprefix(OPTIMIZER).rpartition("|")
+            found.setdefault(name, []).append(key)
     return found
+
+
+def _widened(kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of one parameter in float32, as torch's own optimisers keep it; of masters in halves it is narrower."""
+    mean, square, low = KEYS
+    if low not in kept:
+        return dict(kept)
+    wide = {square: widened_square(Moments(kept[mean], kept[square], kept[low]))}
+    return {key: wide.get(key, value.float()) for key, value in kept.items() if key != low}
 
 
 def _own(saved: SavedTensors, full_name: str, weights: TrainedWeights, name: str) -> Tensor:

@@ -39,7 +39,7 @@ from tunesmith.train.estimate import Cost, estimate_cost
 from tunesmith.train.fit import require_loadable
 from tunesmith.train.forecast import Forecast
 from tunesmith.train.foresee import foresee, is_short, own_error
-from tunesmith.train.in_group import find_begun, last_checkpoint, open_in_group, require_agreement
+from tunesmith.train.in_group import find_begun, last_checkpoint, open_in_group, require_agreement, require_same_given
 from tunesmith.train.loop import Task, run_loop
 from tunesmith.train.material import choose_material, kind_of, resolve_objective
 from tunesmith.train.micro_batches import choose_tokens_per_micro_batch
@@ -59,7 +59,7 @@ from tunesmith.train.start import (
     resolve_lora,
     resolve_new_tokens,
 )
-from tunesmith.train.strategy import choose_strategy, is_spread, load_for, saver_for, trainee_for, write_result
+from tunesmith.train.strategy import choose_strategy, is_spread, load_for, num_sharing, saver_for, trainee_for, write_result
 from tunesmith.tuned import stored_renderer
 
 DEFAULT_MAX_LENGTH = 2048
@@ -140,6 +140,7 @@ UNWRITTEN = RunDirectory(Path("unwritten"))
 def get_ready(config: TrainConfig, observer: Observer, group: Group) -> Ready:
     """Load, resolve, check and plan all that a new run needs. Ranks of a group do the same."""
     data = load_prepared(config.data)
+    require_same_given(data, config, group)
     config = resolve_objective(config, kind_of(data), observer.say)
     data = choose_material(data, config, observer.say)
     start = find_start(config.model, observer.say)
@@ -149,7 +150,8 @@ def get_ready(config: TrainConfig, observer: Observer, group: Group) -> Ready:
     if group.is_alone and config.strategy == "fsdp":
         observer.say("one process holds the whole model; --strategy fsdp spreads it over two or more (--processes N)")
     if not is_spread(config, group):
-        require_loadable(start.directory, config, dtype, room(torch.device("cpu")))
+        sharing = num_sharing(choose_device(config.device), group)
+        require_loadable(start.directory, config, dtype, room(torch.device("cpu")), sharing)
     loaded = load_for(start, config, group)
     if reason := library().reason:
         observer.say(f"plain torch instead of compiled kernels, which are faster on a CPU: {reason}")

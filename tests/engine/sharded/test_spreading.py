@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tunesmith.engine.loading import load_model
 from tunesmith.engine.sharded.hollow import load_hollow
-from tunesmith.engine.sharded.reading import INDEX, SINGLE, WeightFolder
+from tunesmith.engine.sharded.reading import SINGLE, WeightFolder
 from tunesmith.engine.sharded.spreading import own_rows, sources_of
 from tunesmith.errors import AssetError
 
@@ -27,23 +26,6 @@ def test_rows_are_cut_as_torch_cuts_them(rows: int, size: int) -> None:
     for rank in range(size):
         own = own_rows(rows, rank, size)
         assert torch.equal(whole[own.start : own.stop], chunks[rank])
-
-
-def test_a_folder_is_read_in_parts(tiny_llama: Path, tmp_path: Path) -> None:
-    tensors = load_file(tiny_llama / SINGLE)
-    names = sorted(tensors)
-    halves = {"one.safetensors": names[::2], "two.safetensors": names[1::2]}
-    for file, own in halves.items():
-        save_file({name: tensors[name] for name in own}, tmp_path / file)
-    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {name: file for file, own in halves.items() for name in own}}))
-    save_file({"others": torch.zeros(2)}, tmp_path / "consolidated.safetensors")
-    folder = WeightFolder(tmp_path)
-    assert sorted(folder) == names
-    for name, tensor in tensors.items():
-        assert folder.shape(name) == tensor.shape
-        assert torch.equal(folder.rows(name, 3, 7), tensor[3:7])
-        assert folder.rows(name, 5, 5).shape == (0, *tensor.shape[1:])
-        assert torch.equal(folder.whole(name), tensor)
 
 
 @pytest.mark.parametrize("change", ["missing", "renamed", "reshaped"])

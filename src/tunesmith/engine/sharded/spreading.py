@@ -8,7 +8,6 @@ type, and gradients are summed over the ranks in float32.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -44,8 +43,8 @@ def own_rows(num_rows: int, rank: int, size: int) -> Rows:
 
 
 @torch.no_grad()
-def spread(network: PreTrainedModel, directory: Path, mesh: DeviceMesh, compute_dtype: torch.dtype, *, offload: bool = False) -> None:
-    """Shard a hollow network and read its weights; those that are there already, fresh adapters, are cut on every rank.
+def spread(network: PreTrainedModel, folder: WeightFolder, mesh: DeviceMesh, compute_dtype: torch.dtype, *, offload: bool = False) -> None:
+    """Shard a hollow network and read its weights; those that are there already, adapters and new tokens, are cut on every rank.
 
     Args:
         offload: keep what is not at work in the CPU's memory; for meshes of GPUs.
@@ -53,7 +52,6 @@ def spread(network: PreTrainedModel, directory: Path, mesh: DeviceMesh, compute_
     Raises:
         AssetError: the folder lacks a weight, or has it under another name or in another shape than the network.
     """
-    folder = WeightFolder(directory)
     sources = sources_of(network, folder)
     there = {name: p.detach().clone() for name, p in network.named_parameters() if not p.is_meta}
     _to_meta(network)
@@ -104,7 +102,7 @@ def sources_of(network: PreTrainedModel, folder: WeightFolder) -> Mapping[str, s
         same.setdefault(id(tensor), []).append(name)
     sources: dict[str, str] = {}
     for tied in same.values():
-        plain = [name.replace(".base_layer.", ".") for name in tied]  # peft's layers are around them
+        plain = [plain_name(name) for name in tied]
         found = [name for name in plain if name in folder]
         if found:
             sources |= dict.fromkeys(tied, found[0])
@@ -117,6 +115,11 @@ def sources_of(network: PreTrainedModel, folder: WeightFolder) -> Mapping[str, s
         if folder.shape(source) != expected:
             raise _misnamed(folder, f"{source} is {list(folder.shape(source))}, not {list(expected)}")
     return sources
+
+
+def plain_name(name: str) -> str:
+    """Of a weight: without peft's layers around it."""
+    return name.replace(".token_adapter.", ".").replace(".base_layer.", ".")
 
 
 def _stored(network: nn.Module) -> dict[str, Tensor]:
