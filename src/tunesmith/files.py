@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,17 @@ def write_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
-def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """Read a file of ours. A torn last line, left by a crash while appending, is left out."""
+def read_json_lines(path: Path, *, parse: Callable[[bytes], Any] = json.loads) -> list[dict[str, Any]]:
+    """Read a file of ours. A torn last line, left by a crash while appending, is left out.
+
+    Args:
+        path: of the file.
+        parse: of a line; for who has something faster.
+    """
     lines = path.read_bytes().split(b"\n")
     torn = lines.pop()  # what follows the last newline: empty unless a write was cut short
     del torn
-    return [json.loads(line) for line in lines]
+    return [parse(line) for line in lines]
 
 
 def append_json_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,17 @@ def test_a_failure_is_asked_again() -> None:
         return await answers.ask(["a"], made_of=[])
 
     assert asyncio.run(run())["call"] == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "setpriority"), reason="this system has no such priorities")
+def test_what_nobody_has_to_have_at_once_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "import json, os, time; time.sleep(0.2); print(json.dumps({'nice': os.nice(0)}))"
+    monkeypatch.setattr(asking, "command_line", lambda *words: [sys.executable, "-c", said])
+
+    async def run() -> list[dict[str, Any]]:
+        return [await asking.ask(["a"]), await Answers().ask(["a"], made_of=[])]
+
+    assert [one["nice"] for one in asyncio.run(run())] == [os.nice(0), 19]
 
 
 def test_the_oldest_answers_go_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.studio.made import HOSTILE_NAME, make_hostile_runs, make_runs
+from tests.studio.made_evaluation import add_evaluation
 from tests.studio.server import studio
 from tunesmith.studio.widgets import run_address
 
@@ -42,10 +44,28 @@ def test_pages_answer_whatever_lies_in_the_runs(tmp_path: Path) -> None:
             assert headers["content-security-policy"].startswith("default-src 'self'")
             assert "<script>alert" not in body
             assert "<img src=x" not in body
+        ahead = re.findall(r'<link rel="modulepreload" href="([^"]+)"', get(running.address, run_address("faq-000"))[2])
+        assert {"dompurify.mjs", "echart.js", "index.js"} < {one.rpartition("/")[2] for one in ahead}
+        for _ in range(2):  # the second time from memory
+            assert {(path, *get(running.address, path)[:1]) for path in ahead} == {(path, 200) for path in ahead}
         for path in ("/runs/nothing", "/runs/..%2F..", "/runs/%2e%2e", "/runs/..", "/nothing", "/_nicegui/../../etc/passwd"):
             assert get(running.address, path)[0] == 404
         assert get(running.address, "/", Host="evil.example")[0] == 403
     assert not list(tmp_path.glob(".nicegui")), "nothing is written into the working directory"
+
+
+def test_pages_come_whole(tmp_path: Path) -> None:
+    runs, prepared = make_runs(tmp_path, num_runs=2)
+    for name in ("faq-000", "faq-001"):
+        add_evaluation(runs / name, num_examples=8, shift=name == "faq-001")
+    last = {
+        "/data?set=faq": "how does part 7 work?",
+        "/compare?run=faq-000&run=faq-001": "how does part 7 work?",
+        "/evaluation/faq-000": "how does part 7 work?",
+        "/rate?run=faq-000&rater=Ana": "A is better",
+    }
+    with studio(runs, prepared, cwd=tmp_path) as running:
+        assert {path: words in get(running.address, path)[2] for path, words in last.items()} == dict.fromkeys(last, True)
 
 
 def test_an_address_that_others_reach_asks_for_the_token(tmp_path: Path) -> None:

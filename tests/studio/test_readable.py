@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.studio.readable import Unreadable, find, items, mapping, number, read_object, text, whole
+from tunesmith.studio.readable import Unreadable, find, items, mapping, number, parse, read_object, text, whole
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -27,6 +29,29 @@ def test_whatever_it_is_the_type_is_right(value: Any, keys: list[str]) -> None:
     assert isinstance(items(value, *keys), list)
     assert isinstance(mapping(value, *keys), dict)
     find(value, *keys)
+
+
+@given(ANYTHING, st.booleans())
+def test_it_is_read_as_python_reads_it(value: Any, in_ascii: bool) -> None:
+    content = json.dumps(value, ensure_ascii=in_ascii).encode("utf-8", "surrogatepass")
+    assert repr(_small(parse(content))) == repr(_small(json.loads(content)))
+
+
+def _small(value: Any) -> Any:
+    """Whole numbers of more than 64 bits may be read as floating-point ones."""
+    if isinstance(value, list):
+        return [_small(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _small(one) for key, one in value.items()}
+    return float(value) if isinstance(value, int) and value.bit_length() > 63 else value
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(b"NaN", math.nan), (b"[-Infinity]", [-math.inf]), (b'"\\ud800"', "\ud800"), (b"\xef\xbb\xbf{}", {}), (b"9" * 400, int("9" * 400))],
+)
+def test_what_the_standard_forbids_and_python_writes_is_read(content: bytes, found: object) -> None:
+    assert repr(parse(content)) == repr(found)
 
 
 @pytest.mark.parametrize(

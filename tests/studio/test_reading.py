@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
@@ -173,6 +174,28 @@ def test_a_document_that_is_being_read_is_waited_for(library: Library) -> None:
         may_end.set()
         assert [one.result(10) for one in (first, *others)] == [7, 7, 7]
     assert len(read) == 1
+
+
+def test_the_garbage_collector_waits_for_readers(library: Library) -> None:
+    files = [library.runs_dir / "faq-000" / name for name in ("run.json", "manifest.json")]
+    first_is_out, seen = threading.Event(), []
+
+    def read(file: Path) -> bool:
+        if file.name == "run.json":
+            raise Unreadable("no")
+        assert first_is_out.wait(10)
+        seen.append(gc.isenabled())
+        return True
+
+    assert gc.isenabled()
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(library.document, files[1], "a", read)
+        with pytest.raises(Unreadable):
+            library.document(files[0], "a", read)
+        first_is_out.set()
+        assert other.result()
+    assert seen == [False]
+    assert gc.isenabled()
 
 
 def test_what_could_not_be_read_is_tried_again(library: Library) -> None:

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from tunesmith.errors import ConfigError
 from tunesmith.evaluate.records import EvaluationRecord, ModelAnswer, read_records
@@ -30,11 +32,15 @@ class Contestant:
     """By example id, the same ids."""
 
 
-def load_contestants(runs: Sequence[Path]) -> list[Contestant]:
+def load_contestants(runs: Sequence[Path], *, parse: Callable[[bytes], Any] = json.loads) -> list[Contestant]:
     """Models of the runs' evaluations, base models first, each once.
 
     Where two runs asked one base model in different ways (another template, other settings), its answers differ; the second
     then goes under a name of its own, `NAME (RUN)`, since a vote on one answer says nothing of the other.
+
+    Args:
+        runs: directories.
+        parse: of a line of their records, as in `read_json_lines`.
 
     Raises:
         RunError: a run has not been evaluated.
@@ -45,7 +51,7 @@ def load_contestants(runs: Sequence[Path]) -> list[Contestant]:
         raise ConfigError(str(runs[0]), f"two runs are called {twice[0]!r}", expected="different names", remedy="rename a run's directory")
     found: dict[str, Contestant] = {}
     for path in runs:
-        for contestant in contestants_of(path):
+        for contestant in contestants_of(path, parse=parse):
             earlier = found.get(contestant.name)
             if earlier is not None and contestant.name in names:
                 raise _named_like_a_base(path, f"of the runs one is called {contestant.name!r}, another has a base model of that name")
@@ -54,15 +60,15 @@ def load_contestants(runs: Sequence[Path]) -> list[Contestant]:
     return sorted(found.values(), key=lambda contestant: contestant.name in names)
 
 
-def contestants_of(path: Path) -> list[Contestant]:
-    """Models of one run's latest evaluation.
+def contestants_of(path: Path, *, parse: Callable[[bytes], Any] = json.loads) -> list[Contestant]:
+    """Models of one run's latest evaluation; `parse` as in `load_contestants`.
 
     Raises:
         RunError: the run has not been evaluated.
         ConfigError: it is named like its base model.
     """
     run = open_run(path)
-    records = read_records(run.evaluation_records_file)
+    records = read_records(run.evaluation_records_file, parse=parse)
     names = {"base": str(run.record()["model"]["name"]), "tuned": path.resolve().name}
     if names["base"] == names["tuned"]:
         raise _named_like_a_base(path, "the run is named like its base model")

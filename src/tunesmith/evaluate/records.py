@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,15 +114,15 @@ def write_records(path: Path, records: Iterable[EvaluationRecord]) -> None:
     write_json_lines(path, (record.to_json() for record in records))
 
 
-def read_records(path: Path) -> list[EvaluationRecord]:
-    """Read what `write_records` wrote.
+def read_records(path: Path, *, parse: Callable[[bytes], Any] = json.loads) -> list[EvaluationRecord]:
+    """Read what `write_records` wrote; `parse` as in `read_json_lines`.
 
     Raises:
         RunError: there is no such file, or it was not written by this version.
     """
     remedy = "evaluate the run again with `tunesmith evaluate`"
     try:
-        return [EvaluationRecord.from_json(line) for line in read_json_lines(path)]
+        return [EvaluationRecord.from_json(line) for line in read_json_lines(path, parse=parse)]
     except FileNotFoundError:
         raise RunError(str(path), "the run has not been evaluated", expected="evaluation records", remedy=remedy) from None
     except json.JSONDecodeError as error:

@@ -7,6 +7,7 @@ Where things are:
     metrics.py     metrics.jsonl followed while it grows; `thin` for curves
     reading.py     `Library`: the runs and data sets there are, cached by inode, size and time
     processes.py   who trains in a run; stop (SIGINT); `Starter`: start `tunesmith` commands as processes
+    kept_files.py  scripts, styles and fonts, answered from memory
     asking.py      the JSON document of a `tunesmith` verb, from a process of its own
     reports.py     HTML reports of runs and data sets, each in a sandbox
     training_form.py  the settings of a new run and the command that they make
@@ -24,6 +25,8 @@ A page:
             runs = await asyncio.to_thread(studio.library.runs)      # files are read in a thread, never in the event loop
             ui.label(runs[0].name)
 
+    - An active `ui.timer` sends the page as soon as the next thing is awaited: make it when the page is complete, or what is missing comes
+      half a second later over the websocket.
     - Add the module to `MODULES` in `pages/__init__.py`; the header shows a section as soon as its page is installed.
     - Parameters of the path are strings of the URL. A run is `studio.library.run(name)`, a data set `studio.library.data_set(name)`; both
       look the name up among those there are and give None for any other. Never make a path from a string of the URL.

@@ -10,7 +10,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,17 @@ MOST_SHOWN = 4000
 """Characters of what a failed command said."""
 MOST_KEPT = 64
 """Answers; the oldest go first."""
+LAST_IN_LINE = 19
+"""`nice` of a process that takes what processors others leave."""
 
 
-async def ask(words: Sequence[str | Path], *, timeout_seconds: float = 600) -> dict[str, Any]:
+async def ask(words: Sequence[str | Path], *, timeout_seconds: float = 600, gives_way: bool = False) -> dict[str, Any]:
     """Run `tunesmith WORDS`, which end in `--json`, and parse what it prints. Cancelling ends the process.
+
+    Args:
+        words: of the command.
+        timeout_seconds: until it is ended.
+        gives_way: to whatever else runs, pages above all; not for what measures time.
 
     Raises:
         RunError: it failed, in its own words; or it took too long.
@@ -35,6 +44,9 @@ async def ask(words: Sequence[str | Path], *, timeout_seconds: float = 600) -> d
     process = await asyncio.create_subprocess_exec(
         *command_line(*words), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
+    if gives_way and hasattr(os, "setpriority"):  # POSIX
+        with suppress(ProcessLookupError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, LAST_IN_LINE)
     try:
         printed, said = await asyncio.wait_for(process.communicate(), timeout_seconds)
     except TimeoutError:
@@ -52,14 +64,24 @@ async def ask(words: Sequence[str | Path], *, timeout_seconds: float = 600) -> d
         raise RunError(place, str(error), expected="a JSON document", remedy="try it in a terminal") from None
 
 
+async def ask_giving_way(words: Sequence[str | Path]) -> dict[str, Any]:
+    """`ask` for what nobody has to have at once.
+
+    Raises:
+        RunError: see `ask`.
+    """
+    return await ask(words, gives_way=True)
+
+
 class Answers:
     """What verbs answered, kept until a file that it was made of changes.
 
-    One process at a time: ten thousand examples take one some seconds, and more of them beside each other would leave nothing for pages.
+    One process at a time, which gives way to pages: ten thousand examples take one some seconds.
     """
 
-    def __init__(self, ask: Callable[[Sequence[str | Path]], Awaitable[dict[str, Any]]] = ask) -> None:
-        self._run = ask
+    def __init__(self, ask: Callable[[Sequence[str | Path]], Awaitable[dict[str, Any]]] | None = None) -> None:
+        """`ask`: in the place of a process, for tests."""
+        self._run = ask or ask_giving_way
         self._tasks: dict[tuple[object, ...], asyncio.Task[dict[str, Any]]] = {}
         self._turn = asyncio.Lock()
 

@@ -20,8 +20,8 @@ from tunesmith.studio.widgets import alert, muted
 Value = TypeVar("Value")
 Show = Callable[[Value], Awaitable[None] | None]
 
-PATIENCE_SECONDS = 0.3
-"""Less than it takes a browser to ask for what comes later."""
+PATIENCE_SECONDS = 0.15
+"""Less than it takes a browser to be ready for what comes later."""
 
 
 async def fill(place: ui.element, saying: str, read: Callable[[], Value], show: Show[Value]) -> None:

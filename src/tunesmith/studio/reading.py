@@ -13,11 +13,13 @@ be called from any thread.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from weakref import WeakValueDictionary
@@ -104,6 +106,39 @@ class DataSummary:
 
 
 @dataclass
+class _Readers:
+    """Who makes many objects and no garbage now, in whatever thread."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    count: int = 0
+    was_enabled: bool = True
+
+
+_READERS = _Readers()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Python's garbage collector pauses while anybody is in here.
+
+    It would look through what is read again and again meanwhile. For ten thousand records that took longer than reading them, and
+    every page stood still for it.
+    """
+    with _READERS.lock:
+        if not _READERS.count:
+            _READERS.was_enabled = gc.isenabled()
+            gc.disable()
+        _READERS.count += 1
+    try:
+        yield
+    finally:
+        with _READERS.lock:
+            _READERS.count -= 1
+            if not _READERS.count and _READERS.was_enabled:
+                gc.enable()
+
+
+@dataclass
 class _Kept:
     stamps: tuple[Stamp | None, ...]
     summary: RunSummary
@@ -161,7 +196,8 @@ class Library:
                     self._documents.move_to_end(key)
                     kept: Value = self._documents[key][1]
                     return kept
-            value = read(file)
+            with uncollected():
+                value = read(file)
             with self._lock:
                 self._documents[key] = (stamp, value)
                 self._documents.move_to_end(key)

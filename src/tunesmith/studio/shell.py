@@ -38,6 +38,8 @@ SECTIONS = (
 )
 """What the header leads to, in the order of use; those without a page are left out."""
 
+MOST_SECONDS = 60.0
+"""For a page to be made; a machine that is busy with training may need some. NiceGUI shows an error after three."""
 THEME_COOKIE = "tunesmith-theme"
 THEMES = {"auto": None, "light": False, "dark": True}
 ICONS = {"auto": "brightness_auto", "light": "light_mode", "dark": "dark_mode"}
@@ -74,7 +76,7 @@ class Studio:
                         heading(first_heading or title, level=1)
                     await _build(build, parameters)
 
-            ui.page(path)(built)
+            ui.page(path, response_timeout=MOST_SECONDS)(built)
             return build
 
         return decorate

@@ -5,9 +5,13 @@ Charts are drawn on a canvas, which knows no CSS variables: these colours are re
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
+
+from nicegui import __version__, dependencies, ui
 
 from tunesmith.studio.metrics import Point
 from tunesmith.studio.readable import items, number, whole
@@ -24,6 +28,21 @@ FAVICON = (
 def stylesheet() -> str:
     """studio.css."""
     return resources.files("tunesmith.studio").joinpath("studio.css").read_text(encoding="utf-8")
+
+
+def preload_charts() -> None:
+    """Have the browser fetch ECharts along with a page that begins with charts, not when the page is put together, which waits for it."""
+    for address in _chart_files():
+        ui.add_head_html(f'<link rel="modulepreload" href="{address}">')
+
+
+@functools.cache
+def _chart_files() -> tuple[str, ...]:
+    """Addresses of the module that `ui.echart` imports, and of what that imports; their names are those of NiceGUI's version."""
+    ui.echart  # noqa: B018 - registers the module
+    key, module = next((key, one) for key, one in dependencies.esm_modules.items() if one.name == "nicegui-echart")
+    imported = re.findall(r'from\s*"\./([\w.-]+)"', (module.path / "index.js").read_text(encoding="utf-8"))
+    return tuple(f"/_nicegui/{__version__}/esm/{key}/{name}" for name in ("index.js", *imported))
 
 
 def curve_options(

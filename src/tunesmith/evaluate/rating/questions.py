@@ -47,17 +47,17 @@ def pair_questions(contestants: Sequence[Contestant], votes: Sequence[Vote], *, 
     done = {
         _pair_key(vote.example, (vote.left, vote.left_answer), (vote.right, vote.right_answer)) for vote in votes if vote.rater == rater
     }
+    judged = {example for example, _ in done}
     asked, num_done, num_equal = [], 0, 0
     for first, second in combinations(contestants, 2):
         for example in first.answers.keys() & second.answers.keys():
-            question = _pair_question(first, second, example, rater=rater, seed=seed)
-            keys = [(name, answer_key(answer.completion)) for name, answer in zip(question.models, question.answers, strict=True)]
-            if keys[0][1] == keys[1][1]:
+            sides = [(side.name, side.answers[example].completion) for side in (first, second)]
+            if sides[0][1] == sides[1][1]:
                 num_equal += 1
-            elif _pair_key(example, keys[0], keys[1]) in done:
+            elif example in judged and _pair_key(example, *((name, answer_key(said)) for name, said in sides)) in done:
                 num_done += 1
             else:
-                asked.append(question)
+                asked.append(_pair_question(first, second, example, rater=rater, seed=seed))
     return Questions(asked=_shuffled(asked, rater, seed), num_done=num_done, num_equal=num_equal)
 
 

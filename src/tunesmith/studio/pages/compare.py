@@ -79,10 +79,11 @@ class ComparePage:
 
     async def _compare(self, compared: list[Compared]) -> None:
         _scores(compared)
-        VerdictCard(compared, self.verdicts).build()
+        verdict = VerdictCard(compared, self.verdicts)
         _settings(compared)
         heading("Examples where they differ")
         await DifferingExamples(compared).build()
+        verdict.ask()
 
     def _read(self, chosen: Sequence[str]) -> list[Compared]:
         library = self.studio.library
@@ -124,11 +125,12 @@ class VerdictCard:
     def __init__(self, compared: Sequence[Compared], verdicts: Answers) -> None:
         self.compared, self.verdicts = compared, verdicts
         self.words: list[str] = ["runs", "compare", *(str(one.run.path) for one in compared)]
-
-    def build(self) -> None:
         with card():
             heading("Verdict")
             self.place = ui.element("div").classes("ts-stack")
+
+    def ask(self) -> None:
+        """Once the page has come. To be called last: who makes a timer sends the page as it stands."""
         ui.timer(0.05, self._ask, once=True)
 
     async def _ask(self, more: Sequence[str] = ()) -> None:

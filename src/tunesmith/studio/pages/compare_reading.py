@@ -13,7 +13,7 @@ from typing import Any
 from tunesmith.studio.pages.data_reading import search_words
 from tunesmith.studio.pages.evaluation import metric_row
 from tunesmith.studio.pages.evaluation_reading import Evaluated, Example
-from tunesmith.studio.readable import find, items, shown
+from tunesmith.studio.readable import items, shown
 from tunesmith.studio.reading import RunSummary
 from tunesmith.studio.widgets import NONE
 
@@ -38,8 +38,7 @@ class Compared:
     def completion(self, id_: str) -> str:
         """The tuned model's answer to the example of this id, as it was written; empty where there is none."""
         place = self.evaluated.find(id_)
-        found = None if place is None else find(self.evaluated.records.lines[place], "answers", "tuned", "completion")
-        return found if isinstance(found, str) else ""
+        return "" if place is None else self.evaluated.records.tuned[place]
 
     def is_right(self, id_: str) -> bool | None:
         """Whether the tuned model is, as the run's own evaluation counts it; None where it does not."""
@@ -84,8 +83,9 @@ def differing(compared: Sequence[Compared], kind: str, words: str) -> list[str]:
     """
     first, others = compared[0], compared[1:]
     wanted = search_words(words)
-    lines, said = first.evaluated.records.lines, first.evaluated.records.texts() if wanted else []
-    ids = [str(line["id"]) for place, line in enumerate(lines) if not wanted or all(word in said[place] for word in wanted)]
+    records = first.evaluated.records
+    said = records.texts if wanted else []
+    ids = [id_ for place, id_ in enumerate(records.ids) if all(word in said[place] for word in wanted)]
     shared = [id_ for id_ in ids if all(other.evaluated.find(id_) is not None for other in others)]
     return [id_ for id_ in shared if _differs(compared, kind, id_)]
 

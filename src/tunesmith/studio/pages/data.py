@@ -27,6 +27,8 @@ from tunesmith.studio.theme import length_options
 from tunesmith.studio.widgets import alert, card, code, data_table, heading, muted, shown_path, tag
 
 PER_PAGE = 15
+MOST_AT_ONCE_BYTES = 16 * 1024 * 1024
+"""Of a data set that is searched before its page is sent: a third of a second's work."""
 MOST_SETS = 50
 """Data sets in a page of the list."""
 ANY = "any"
@@ -123,10 +125,11 @@ class DataPage:
         self._head()
         self.changes = ChangesCard(self.studio, self.data, self.draft, changed=self._draw)
         self._findings()
-        self._lengths()
+        lengths = ui.element("div").classes("ts-grid ts-charts ts-later")
         tag("a").props("name=rows").classes("ts-anchor")
         heading("Rows")
         await self._list(page)
+        self._lengths(lengths)
 
     def _open(self) -> dict[str, Rows]:
         library = self.studio.library
@@ -169,9 +172,8 @@ class DataPage:
         ]
         data_table(FINDING_COLUMNS, rows, key="key", link="check")
 
-    def _lengths(self) -> None:
+    def _lengths(self, place: ui.element) -> None:
         """Drawn once the page has come."""
-        place = ui.element("div").classes("ts-grid ts-charts ts-later")
 
         async def draw() -> None:
             lengths = await to_thread(lambda: self.studio.library.document(self.data.path / "train.jsonl", "lengths", _lengths_of))
@@ -209,7 +211,8 @@ class DataPage:
         self.pager.page = page
         self.place = ui.element("div").classes("ts-stack")
         self.pager.build_below()
-        if self.asked.finding:  # the checks may take seconds: the page comes first
+        num_bytes = sum(rows.num_bytes for rows in self.rows.values())
+        if self.asked.finding or (self.asked.words and num_bytes > MOST_AT_ONCE_BYTES):  # it may take seconds: the page comes first
             ui.timer(0.05, self._find, once=True)
         else:
             await self._find()

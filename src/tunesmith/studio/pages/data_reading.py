@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tunesmith.data.storing.store import StoredExamples, open_examples
-from tunesmith.studio.readable import Unreadable, find, items, text
+from tunesmith.studio.readable import Unreadable, find, items, parse, text
 
 SPLITS = ("train", "validation", "test")
 MOST_SEARCHED_BYTES = 64 * 1024 * 1024
@@ -139,7 +138,7 @@ def open_rows(file: Path) -> Rows:
 
 def _parsed(line: bytes) -> Mapping[str, Any]:
     try:
-        value = json.loads(line)
+        value = parse(line)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

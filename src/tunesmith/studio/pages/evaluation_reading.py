@@ -5,20 +5,21 @@
     [17, 204]
     >>> found.examples[17].text("prompt")
 
-Lines are kept as they were parsed and looked at with `readable` when they are shown: ten thousand examples are ready in a moment.
+Lines are kept as they stand in the file and parsed when they are shown: ten thousand examples are ready in a moment, and make no work for
+Python's garbage collector, which looks through all objects again and again.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from tunesmith.studio.pages.data_reading import search_words
-from tunesmith.studio.readable import Unreadable, find, items, mapping, number, read_content, read_object, shown, text, whole
+from tunesmith.studio.readable import Unreadable, find, items, mapping, number, parse, read_content, read_object, shown, text, whole
 from tunesmith.studio.reading import Library, RunSummary
 
 MOST_BYTES = 1024 * 1024 * 1024
@@ -104,19 +105,31 @@ class Group(NamedTuple):
 class Records:
     """The lines of one file of JSON objects with ids."""
 
-    lines: tuple[Mapping[str, Any], ...]
+    lines: tuple[bytes, ...]
+    ids: tuple[str, ...]
+    """In step with `lines`."""
     places: Mapping[str, int]
     """Of ids, in `lines`."""
     num_bad: int
     """Lines that are none."""
-    searched: list[str] = field(default_factory=list)
-    """All that is said, casefolded, in step with `lines`; filled at the first search."""
 
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, place: int) -> Mapping[str, Any]:
+        """The object of a line."""
+        return _record(self.lines[place])
+
+    @cached_property
     def texts(self) -> list[str]:
-        """Of every line, for searching."""
-        if len(self.searched) != len(self.lines):
-            self.searched[:] = [_all_said(line).casefold() for line in self.lines]
-        return self.searched
+        """All that each line says, casefolded, for searching."""
+        return [_all_said(record).casefold() for record in map(_record, self.lines)]
+
+    @cached_property
+    def tuned(self) -> list[str]:
+        """What the tuned model answered, line by line, as it was written; empty where it did not."""
+        found = (find(record, "answers", "tuned", "completion") for record in map(_record, self.lines))
+        return [completion if isinstance(completion, str) else "" for completion in found]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +146,13 @@ class Evaluated:
 
     @property
     def num_examples(self) -> int:
-        return len(self.records.lines)
+        return len(self.records)
 
     def example(self, place: int) -> Example:
         """By its place among all."""
-        record = self.records.lines[place]
-        key = str(record["id"])
-        failed = self.failures.lines[self.failures.places[key]] if self.failures and key in self.failures.places else {}
-        return Example(record=record, failures=failed, flip=self.flips.get(key, ""))
+        key = self.records.ids[place]
+        failed = self.failures[self.failures.places[key]] if self.failures and key in self.failures.places else {}
+        return Example(record=self.records[place], failures=failed, flip=self.flips.get(key, ""))
 
     def find(self, id_: str) -> int | None:
         """Place of the example of this id."""
@@ -149,20 +161,20 @@ class Evaluated:
     def matching(self, wanted: Wanted) -> list[int]:
         """Places of the examples that are wanted, in the order evaluated."""
         places: Sequence[int] = range(self.num_examples)
-        ids = [str(line["id"]) for line in self.records.lines]
+        ids = self.records.ids
         if wanted.flip:
             places = [place for place in places if self.flips.get(ids[place]) == wanted.flip]
         if wanted.group:
             inside = self._inside(wanted.group, wanted.of)
             places = [place for place in places if ids[place] in inside]
         for word in search_words(wanted.words):
-            said = self.records.texts()
+            said = self.records.texts
             places = [place for place in places if word in said[place]]
         return list(places)
 
     def _inside(self, group: str, label: str) -> frozenset[str]:
-        lines = self.failures.lines if self.failures else ()
-        return frozenset(str(line["id"]) for line in lines if find(line, label, group) is not None)
+        failures = zip(self.failures.ids, map(_record, self.failures.lines), strict=True) if self.failures else ()
+        return frozenset(id_ for id_, failed in failures if find(failed, label, group) is not None)
 
     def groups(self) -> list[Group]:
         """As the analysis lists them: by severity, then the most frequent."""
@@ -199,21 +211,28 @@ def read_lines(file: Path) -> Records:
     Raises:
         Unreadable: the file is absent or too large.
     """
-    lines: list[Mapping[str, Any]] = []
+    lines: list[bytes] = []
+    ids: list[str] = []
     num_bad = 0
     for content in read_content(file, most_bytes=MOST_BYTES).splitlines():
         try:
-            value = json.loads(content)
+            id_ = find(parse(content), "id")
         except (ValueError, RecursionError):
             num_bad += bool(content.strip())
             continue
-        if isinstance(value, dict) and isinstance(value.get("id"), str):
-            lines.append(value)
+        if isinstance(id_, str):
+            lines.append(content)
+            ids.append(id_)
         else:
             num_bad += 1
     if num_bad and not lines:
         raise Unreadable(f"{file.name} has no line that is a record")
-    return Records(lines=tuple(lines), places={str(line["id"]): place for place, line in enumerate(lines)}, num_bad=num_bad)
+    return Records(lines=tuple(lines), ids=tuple(ids), places={id_: place for place, id_ in enumerate(ids)}, num_bad=num_bad)
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    value = parse(line)
+    return value if isinstance(value, dict) else {}
 
 
 def _flips(report: Mapping[str, Any]) -> dict[str, str]:

@@ -25,6 +25,7 @@ from tunesmith.runs import RunDirectory
 from tunesmith.studio.filling import fill
 from tunesmith.studio.pages.rate_standing import Standing, contestants, make_sheet, standing
 from tunesmith.studio.readable import Unreadable, shown
+from tunesmith.studio.reading import uncollected
 from tunesmith.studio.shell import Studio
 from tunesmith.studio.widgets import alert, card, data_table, facts, heading, muted, tag
 
@@ -83,7 +84,9 @@ class Sitting:
         self._show()
 
     def _read(self) -> Questions:
-        return self.sheet.questions(contestants(self.studio.library, self.runs), seed=SEED)
+        found = contestants(self.studio.library, self.runs)
+        with uncollected():
+            return self.sheet.questions(found, seed=SEED)
 
     def _before(self, questions: Questions) -> None:
         with ui.element("div").classes("ts-row ts-spread"):

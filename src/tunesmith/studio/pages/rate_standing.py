@@ -21,7 +21,7 @@ from tunesmith.evaluate.rating.summary import RatingSummary, summarise, summary_
 from tunesmith.evaluate.votes import Vote, latest_votes, read_votes
 from tunesmith.evaluate.wording import counted
 from tunesmith.runs import RunDirectory
-from tunesmith.studio.readable import Unreadable
+from tunesmith.studio.readable import Unreadable, parse
 from tunesmith.studio.reading import Library
 
 Value = TypeVar("Value")
@@ -51,7 +51,7 @@ def contestants(library: Library, runs: Sequence[RunDirectory]) -> list[Contesta
         Unreadable: the records are not as an evaluation writes them.
         TunesmithError: see `load_contestants`.
     """
-    return _kept(library, runs, "contestants", lambda: load_contestants([run.path for run in runs]))
+    return _kept(library, runs, "contestants", lambda: load_contestants([run.path for run in runs], parse=parse))
 
 
 def standing(library: Library, runs: Sequence[RunDirectory], sheet: Sheet) -> Standing:

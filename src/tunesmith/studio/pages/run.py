@@ -18,7 +18,7 @@ from tunesmith.studio.readable import Unreadable, items, mapping, number, read_o
 from tunesmith.studio.reading import RunSummary
 from tunesmith.studio.reports import run_reports
 from tunesmith.studio.shell import Studio, not_found
-from tunesmith.studio.theme import curve_options
+from tunesmith.studio.theme import curve_options, preload_charts
 from tunesmith.studio.widgets import (
     card,
     code,
@@ -165,6 +165,7 @@ class RunPage:
         self.summary.text = f"{shown_steps(run)} steps{speed}{best}"
 
     def _charts(self) -> None:
+        preload_charts()
         with ui.element("div").classes("ts-grid ts-charts"):
             self.charts = {title: self._chart(title) for title in UNITS}
         self.bad_lines = muted("").classes("ts-small")

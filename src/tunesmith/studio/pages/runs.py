@@ -16,7 +16,7 @@ from tunesmith.studio.shell import Studio
 from tunesmith.studio.widgets import NONE, data_table, muted, run_address, shown_moment, shown_number, shown_path, shown_score, shown_steps
 
 RENEW_SECONDS = 3.0
-ROWS_PER_PAGE = 50
+ROWS_PER_PAGE = 25
 """Drawing rows takes a browser longer than the server takes to read them."""
 ALL = "all"
 STATUSES = ("running", "finished", "interrupted", "failed", "unreadable")
