@@ -28,6 +28,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
     is_private = True
     role = "write"
     """Of the user's token."""
+    newest_commit = COMMIT
     refuses: str = ""
     """Answers no to requests whose path has this in it."""
 
@@ -49,13 +50,16 @@ class Hub(http.server.BaseHTTPRequestHandler):
             wanted = json.loads(body)["files"]
             self.answer({"files": [{"path": one["path"], "uploadMode": "regular", "shouldIgnore": False} for one in wanted]})
         elif commit and self.is_there:
-            self.keep([json.loads(line) for line in body.splitlines()])
+            lines = [json.loads(line) for line in body.splitlines()]
+            if lines[0]["value"].get("parentCommit", self.newest_commit) != self.newest_commit:
+                self.answer({"error": "A commit has happened since."}, status=412)
+                return
+            self.keep(lines)
             self.answer({"success": True, "commitOid": COMMIT, "commitUrl": f"{self.address(commit[1])}/commit/{COMMIT}"})
         else:
             self.answer({"error": self.path}, status=404)
 
     def keep(self, lines: list[dict[str, Any]]) -> None:
-        assert lines[0]["value"].get("parentCommit", COMMIT) == COMMIT
         sent = {line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"}
         gone = {line["value"]["path"] for line in lines if line["key"] == "deletedFile"}
         assert gone <= self.files.keys() - sent.keys()
@@ -74,7 +78,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.answer([{"type": "file", "path": name, "size": 1, "oid": COMMIT} for name in names])
         else:
             siblings = [{"rfilename": name} for name in (".gitattributes", *self.files)]
-            self.answer({"id": "acme/faq", "sha": COMMIT, "siblings": siblings, "private": self.is_private})
+            self.answer({"id": "acme/faq", "sha": self.newest_commit, "siblings": siblings, "private": self.is_private})
 
     def address(self, kind: str) -> str:
         return f"http://{self.headers['Host']}/{'datasets/' if kind == 'datasets' else ''}acme/faq"

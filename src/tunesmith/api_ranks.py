@@ -24,7 +24,7 @@ from tunesmith import errors
 from tunesmith.config import EvaluateConfig, TrainConfig
 from tunesmith.distributed.environment import place_of_this_process
 from tunesmith.distributed.launching import launch, needs_launch
-from tunesmith.errors import ConfigError, GroupError, TunesmithError
+from tunesmith.errors import ConfigError, GroupError, TrainingInterrupted, TunesmithError
 from tunesmith.evaluate.evaluate import evaluate_run
 from tunesmith.runs import open_run
 from tunesmith.train.train import train
@@ -52,6 +52,7 @@ def run_in_group(call: str, arguments: Mapping[str, Any], *, processes: int) -> 
     Raises:
         TunesmithError: what a rank raised.
         GroupError: a rank was killed, or failed for another reason, which it printed.
+        KeyboardInterrupt: Ctrl-C.
     """
     with tempfile.TemporaryDirectory(prefix="tunesmith-call-") as folder, _as_it_was():
         file = Path(folder) / "call.json"
@@ -61,6 +62,8 @@ def run_in_group(call: str, arguments: Mapping[str, Any], *, processes: int) -> 
     # A rank that lost touch with the others says so, but the reason is what one of those says.
     for end in sorted((end for end in ends if "error" in end), key=lambda end: bool(end["error"]["kind"] == "GroupError")):
         raise _as_error(**end["error"])
+    if code == TrainingInterrupted.exit_code:  # before there was anything to go on from
+        raise KeyboardInterrupt
     if code:
         place, found = f"{call} over {processes} processes", f"it ended with exit code {code}"
         raise GroupError(place, found, expected="0", remedy="see what its processes printed")

@@ -290,6 +290,12 @@ class EvaluateConfig(Settings):
             raise ValueError("weights must be above 0")
         return self
 
+    @model_validator(mode="after")
+    def _asks_vllm_for_answers_alone(self) -> EvaluateConfig:
+        if self.engine == "vllm" and self.generation.logprobs is not None:
+            raise ValueError("log-probabilities come from our own engine alone: leave them out, or leave engine at tunesmith")
+        return self
+
 
 class BenchmarkConfig(Settings):
     """Public benchmarks, through lm-evaluation-harness."""

@@ -45,3 +45,11 @@ def test_of_one_second_the_killed_rank_is_the_reason(tmp_path: Path) -> None:
 def test_when_all_only_lost_touch_the_first_rank_has_said_so(tmp_path: Path) -> None:
     failures = {rank: failure(rank, GroupError.exit_code, second=100) for rank in (1, 0)}
     assert _explain(failures, tmp_path) == GroupError.exit_code
+
+
+def test_a_mistake_that_all_ranks_meet_is_said_by_the_first_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    leave_words(tmp_path, 1, "error: no-such-model\n")
+    assert _explain({0: failure(0, 2, second=101), 1: failure(1, 2, second=100)}, tmp_path) == 2
+    assert capsys.readouterr().err == ""
+    assert _explain({0: failure(0, 1, second=101), 1: failure(1, 2, second=100)}, tmp_path) == 2
+    assert "no-such-model" in capsys.readouterr().err

@@ -79,3 +79,12 @@ def test_the_peak_is_seen_though_it_has_passed() -> None:
         del block
     assert peak.bytes >= before + 0.9 * size
     assert memory_in_use(CPU) < peak.bytes
+
+
+def test_processes_share_the_machine_but_not_the_limits_that_each_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = memory_in_use(CPU)
+    monkeypatch.setattr(room_module, "group_limits", lambda: [(9 * used, 0)])
+    monkeypatch.setattr(room_module, "own_limits", list)
+    assert abs(room(CPU, sharing=2) - 5 * used) < 10**8
+    monkeypatch.setattr(room_module, "own_limits", lambda: [(4 * used, 2 * used)])
+    assert abs(room(CPU, sharing=2) - 3 * used) < 10**8

@@ -14,7 +14,7 @@ from tests.fake_group import in_ranks
 from tests.samples import fixed_answer_pairs, prepare_qa
 from tests.tiny_models import build_tiny_llama
 from tests.vllm.on_path import put_on_path
-from tunesmith.config import EvaluateConfig, GenerateConfig, LoraConfig, TrainConfig
+from tunesmith.config import EvaluateConfig, GenerateConfig, LoraConfig, TrainConfig, build
 from tunesmith.errors import AssetError, ConfigError
 from tunesmith.evaluate.evaluate import evaluate_run, rescore_run
 from tunesmith.evaluate.report import read_report
@@ -100,6 +100,8 @@ def test_what_is_refused_before_anything_starts(
         evaluate_run(with_dora, THEIRS)
     with pytest.raises(ConfigError, match="new tokens"):
         evaluate_run(with_words, THEIRS)
+    with pytest.raises(ConfigError, match="log-probabilities"):
+        build(EvaluateConfig, {"engine": "vllm", "generation": {"logprobs": 1}})
     for refusal in in_ranks(2, require_vllm):
         assert "2 processes; expected one" in str(refusal)
 

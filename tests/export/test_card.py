@@ -90,6 +90,10 @@ def test_where_the_base_came_from_without_paths(origin: str, said: str, subject:
 def test_a_folder_that_looks_like_a_repository_is_none(subject: Subject, tmp_path: Path) -> None:
     run = started_from(subject, tmp_path / "faq", reference="models/mine", origin="local folder /home/ann/models/mine")
     assert open_subject(run, device="cpu", say=print).origin.hub_id is None
+    run = started_from(
+        subject, tmp_path / "file", reference="models/mine.gguf", origin="/home/ann/models/mine.gguf, dequantised to float32"
+    )
+    assert open_subject(run, device="cpu", say=print).origin.hub_id is None
     run = started_from(subject, tmp_path / "other", reference="acme/base", origin="Hugging Face hub acme/base, revision 0123")
     assert open_subject(run, device="cpu", say=print).origin.hub_id == "acme/base"
 

@@ -101,6 +101,16 @@ def test_a_token_that_may_only_read(hub: type[Hub], folder: Path) -> None:
 def test_a_repository_that_turned_up_meanwhile_is_left_alone(hub: type[Hub], folder: Path) -> None:
     repository = find_repository("acme/faq", repo_type="model", public=False, replace=False)
     hub.is_there, hub.files = True, {"README.md": b"a colleague's"}
-    with pytest.raises(AssetError, match="the hub did not take it"):
+    with pytest.raises(AssetError, match="somebody made it or wrote to it meanwhile") as refusal:
+        push_folder(folder, repository, message="x")
+    assert "hf upload" not in str(refusal.value)  # which would not look
+    assert hub.files == {"README.md": b"a colleague's"}
+
+
+def test_a_repository_that_somebody_wrote_to_meanwhile_is_left_alone(hub: type[Hub], folder: Path) -> None:
+    hub.is_there, hub.files = True, {"README.md": b"of last week"}
+    repository = find_repository("acme/faq", repo_type="model", public=False, replace=True)
+    hub.newest_commit, hub.files = "f" * 40, {"README.md": b"a colleague's"}
+    with pytest.raises(AssetError, match="somebody made it or wrote to it meanwhile"):
         push_folder(folder, repository, message="x")
     assert hub.files == {"README.md": b"a colleague's"}

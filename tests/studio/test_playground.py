@@ -90,7 +90,8 @@ def test_models_are_closed_when_idle_and_another_run_waits_for_answers(runs: dic
             assert "waiting for answers under way with another run" in said
             made = Answer(side="tuned", prompt=QUESTION)
             await ask(keeper, pair, made, GenerateConfig(max_new_tokens=100, temperature=3.0), None, made.stop)
-            assert (made.status, made.num_new_tokens) == ("stopped", 1)
+            assert made.status == "stopped"
+            assert 1 <= made.num_new_tokens < 10  # the decoder may be some tokens ahead of who stops it
             assert made.note().endswith("; stopped")
             del pair
         await waiting

@@ -38,7 +38,7 @@ def test_ranks_with_other_settings_are_refused_at_once(settings: Settings) -> No
 def test_ranks_of_a_machine_share_its_memory(settings: Settings, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one process could have is too little for two that hold all of the model each."""
     needed = state_bytes(count_parameters(tiny_llama), "full", torch.float32)
-    monkeypatch.setattr(train, "room", lambda device: int(1.5 * needed))
+    monkeypatch.setattr(train, "room", lambda device, sharing: int(1.5 * needed) // sharing)
     config = settings(method="full", strategy="ddp")
     for error in in_ranks(2, lambda group: get_ready(config, Silent(), group)):
         assert isinstance(error, ConfigError)

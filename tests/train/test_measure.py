@@ -183,7 +183,7 @@ class TestDoesNotFit:
         assert list(tmp_path.iterdir()) == []
 
     def test_a_model_that_cannot_even_be_loaded(self, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(train_module, "room", lambda device: 100_000)
+        monkeypatch.setattr(train_module, "room", lambda device, sharing: 100_000)
         with pytest.raises(ConfigError, match=r"memory: the run needs .* use --method qlora"):
             train(settings(max_steps=1), runs_dir=tmp_path)
 

@@ -1,6 +1,6 @@
 """A program that behaves as `vllm serve` does in what we use of it, on our own engine; and, told to, as one that does not.
 
-vllm serve FOLDER --served-model-name base --port 8000 --lora-modules tuned=FOLDER [--misbehave fail|hang|die|no-ids]
+vllm serve FOLDER --served-model-name base --port 8000 --lora-modules tuned=FOLDER [--misbehave fail|hang|die|no-ids|short]
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ def serve(words: argparse.Namespace) -> None:
             if len(body["prompt"]) + body["max_tokens"] > words.max_model_len:
                 self.send({"error": {"message": "longer than max_model_len"}}, 400)
                 return
+            if words.misbehave == "short":
+                body["max_tokens"] = 2
             reply = model.answer(body)
             if words.misbehave == "no-ids":
                 del reply["choices"][0]["token_ids"]
@@ -117,7 +119,7 @@ def main() -> None:
     parser.add_argument("--port", type=int)
     parser.add_argument("--max-model-len", type=int, default=1_000_000)
     parser.add_argument("--enable-lora", action="store_true")
-    parser.add_argument("--misbehave", choices=["fail", "hang", "die", "no-ids"])
+    parser.add_argument("--misbehave", choices=["fail", "hang", "die", "no-ids", "short"])
     words = parser.parse_args()
     print("WARNING This can cause errors like `OSError: [Errno 24] Too many open files`\n(stand-in) starting", flush=True)
     if words.misbehave == "fail":

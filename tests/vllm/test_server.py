@@ -69,6 +69,23 @@ def test_one_that_fails(tmp_path: Path, tiny_llama: Path, stand_in: None) -> Non
     assert str(tmp_path / "vllm.log") in text
 
 
+@pytest.mark.parametrize("option", ["--port 9000", "--port=9000", "--api-key x"])
+def test_options_by_which_it_would_not_be_found(tmp_path: Path, tiny_llama: Path, stand_in: None, option: str) -> None:
+    with (
+        pytest.raises(ConfigError, match=option.split(maxsplit=1)[0].partition("=")[0]),
+        running([base_of(tiny_llama)], launch(tmp_path, option), str),
+    ):
+        pytest.fail("it is started")
+
+
+def test_a_limit_of_its_own_is_no_end_of_an_answer(stand_in: None, tiny_llama: Path, tmp_path: Path) -> None:
+    with (
+        running([base_of(tiny_llama)], launch(tmp_path, "--misbehave short"), str) as server,
+        pytest.raises(AssetError, match="ended an answer after 2 tokens for its length, where 8 were asked for"),
+    ):
+        complete(server, "base", [[1, 5]], GenerateConfig(max_new_tokens=8), READING)
+
+
 def test_one_that_never_gets_ready(tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_on_path(tmp_path / "bin", monkeypatch, starts_with="import time; print('loading', flush=True); time.sleep(60)")
     began = time.monotonic()
@@ -107,7 +124,14 @@ def test_it_does_not_outlive_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         process = psutil.Process(int(us.stdout.readline()))
         us.send_signal(signal.SIGKILL)
         us.wait(10)
-        _wait_until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+        _wait_until(lambda: has_ended(process))
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two questions
+        return True
 
 
 def _wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:

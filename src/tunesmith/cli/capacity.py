@@ -15,7 +15,7 @@ from tunesmith.cli.terminal import print_json, say, table
 from tunesmith.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tunesmith.config import TrainConfig
+    from tunesmith.config import Method, TrainConfig
     from tunesmith.train.capacity import Strategy
     from tunesmith.train.fitting import Subject, Verdict
     from tunesmith.train.pace import Pace
@@ -142,7 +142,7 @@ def quantity(text: str, option: str) -> float:
 def _ask(given: Mapping[str, Any], numbers: Mapping[str, float]) -> Asked:
     from tunesmith.assets.configs import find_config
     from tunesmith.config import TrainConfig, build
-    from tunesmith.train.fitting import what_fits
+    from tunesmith.train.fitting import WHOLE, what_fits
     from tunesmith.train.pace import pace
     from tunesmith.train.strategy import unspreadable
 
@@ -158,8 +158,12 @@ def _ask(given: Mapping[str, Any], numbers: Mapping[str, float]) -> Asked:
     if refused and "ddp" not in strategies and "alone" not in strategies:
         raise ConfigError("--strategy fsdp", f"{refused[0]}, which spread weights cannot", expected=refused[1], remedy="use --strategy ddp")
     if refused:
-        strategies = tuple(one for one in strategies if one in ("alone", "ddp"))
-    verdict = what_fits(subject, processes=processes, room=room, strategies=strategies, spreads=not refused)
+        strategies = tuple(one for one in strategies if one in WHOLE)
+
+    def spreads(method: Method) -> bool:
+        return unspreadable(config.model_copy(update={"method": method})) is None
+
+    verdict = what_fits(subject, processes=processes, room=room, strategies=strategies, spreads=spreads)
     bandwidth = numbers.get("bandwidth")
     paces = {
         one: pace(subject.architecture, subject.setup, one, processes, length=length, rate=rate, bandwidth=bandwidth)

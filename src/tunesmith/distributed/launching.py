@@ -19,7 +19,7 @@ from signal import Signals
 from typing import TYPE_CHECKING
 
 from tunesmith.distributed.environment import place_of_this_process
-from tunesmith.errors import ConfigError, GroupError
+from tunesmith.errors import ConfigError, GateError, GroupError, TunesmithError
 from tunesmith.workers import available_cores
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ SECONDS_TO_SAVE = 600
 """After Ctrl-C ranks finish their step and write a checkpoint."""
 CONSEQUENCES = (GroupError.exit_code, -Signals.SIGTERM)
 """How ranks end because another one did: they lose touch with it, or are told to stop."""
+MISTAKES = (TunesmithError.exit_code, GateError.exit_code)
+"""Of the user's, or a gate that refuses."""
 LINES_SHOWN = 20
 """Of what a rank without the terminal said before it failed."""
 
@@ -100,6 +102,8 @@ def _explain(failures: dict[int, ProcessFailure], logs: Path) -> int:
     # The launcher kills those that do not end by themselves once one has failed: the first to fall is the reason.
     rank = min(causes, key=lambda rank: (failures[rank].timestamp, failures[rank].exitcode >= 0, rank))
     failure = failures[rank]
+    if 0 in causes and failures[0].exitcode == failure.exitcode in MISTAKES:  # which all ranks meet alike, and the first one has said
+        return failure.exitcode
     if rank:
         print(_last_words(logs, rank), end="", file=sys.stderr)
     if failure.exitcode >= 0:

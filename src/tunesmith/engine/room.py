@@ -63,15 +63,21 @@ def watch_peak(device: torch.device) -> Iterator[Peak]:
         peak.bytes = max(peak.bytes, memory_in_use(device))
 
 
-def room(device: torch.device) -> int:
-    """Bytes that this process could have in all: what it has, and what is free (within its control group and its own limits)."""
+def room(device: torch.device, sharing: int = 1) -> int:
+    """Bytes that this process could have in all: what it has, and what is free (within its control group and its own limits).
+
+    Args:
+        device: whose memory.
+        sharing: processes that take as much of the machine's main memory, this one included; their own limits are each one's.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free + cached + torch.cuda.memory_allocated(device))
-    free_in_group = [limit - used for limit, used in (*group_limits(), *own_limits())]
-    free = min([int(psutil.virtual_memory().available), *free_in_group])
-    return memory_in_use(device) + max(0, free)
+    has = memory_in_use(device)
+    free = min([int(psutil.virtual_memory().available), *(limit - used for limit, used in group_limits())])
+    own = [has + max(0, limit - used) for limit, used in own_limits()]
+    return min([(has + max(0, free)) // sharing, *own])
 
 
 def own_limits() -> Sequence[tuple[int, int]]:

@@ -95,7 +95,7 @@ def open_subject(reference: str | Path, *, device: str, say: Say) -> Subject:
     origin = Origin(
         name=resolved.name,
         licence=resolved.licence,
-        hub_id=_hub_id(str(reference)),
+        hub_id=_hub_id(str(reference), resolved.origin),
         source=_without_paths(resolved.origin),
     )
     return Subject(name=resolved.name, opened=opened, run=None, origin=origin, base_dtype=stored_dtype(resolved.directory))
@@ -151,21 +151,20 @@ def torch_dtype(name: str) -> torch.dtype:
 def _origin_of_run(run: RunDirectory) -> Origin:
     model: dict[str, Any] = run.record()["model"]
     origin = str(model.get("origin", ""))
-    is_of_no_hub = run.record().get("parent") or origin.startswith("local folder")  # `models/mine` was one, and may be gone
     return Origin(
         name=str(model.get("name") or Path(str(model["reference"])).name),
         licence=str(model.get("licence", "unknown")),
-        hub_id=None if is_of_no_hub else _hub_id(str(model["reference"])),
+        hub_id=None if run.record().get("parent") else _hub_id(str(model["reference"]), origin),
         source=_without_paths(origin),
     )
 
 
-def _hub_id(reference: str) -> str | None:
-    """Where the model is on the hub, if it is known there."""
+def _hub_id(reference: str, origin: str) -> str | None:
+    """Where the model is on the hub, if it is known there: `models/mine` may be a folder's name, and the folder gone."""
     named = assets.NAMED_MODELS.get(reference)
     if named:
         return named.hub_id
-    return reference if is_hub_id(reference) and not Path(reference).exists() else None
+    return reference if is_hub_id(reference) and origin.startswith("Hugging Face hub ") else None
 
 
 def _without_paths(origin: str) -> str:

@@ -84,7 +84,7 @@ class Gate:
         return "*" in self._allow_origins or origin.lower() in self._allow_origins
 
     def _check_key(self, scope: Scope, headers: Headers) -> None:
-        if scope["path"] in OPEN_PATHS or not self._keys.is_needed:
+        if scope["path"] in OPEN_PATHS or (self._is_local and not self._keys.is_needed):
             return
         kind, _, key = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not key.strip():

@@ -146,6 +146,8 @@ def lay_out(folder: Path, models: Sequence[LocalModel], fetch: Callable[[str], I
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if needed := _needed(folder, models):
             _remove(folder)  # of which somebody who was stopped left a part
+            for rest in folder.parent.glob(f".{folder.name}.partial-*"):  # of somebody who was killed: no other is at it now
+                shutil.rmtree(rest)
             with atomic_directory(folder) as staging:
                 for name in ("data", "runs", "logs"):
                     (staging / name).mkdir()

@@ -137,13 +137,12 @@ def require_loadable(directory: Path, config: TrainConfig, dtype: torch.dtype, r
     Args:
         directory: the model's folder.
         dtype: the network's compute type.
-        room: bytes that the process could have, if it were alone.
+        room: bytes that the process could have.
         sharing: processes that take as much of the same memory.
 
     Raises:
         ConfigError: naming methods that would fit.
     """
-    room //= sharing
     count = count_parameters(directory)
     in_halves = keeps_halves(config, dtype, choose_device(config.device))
     needed = state_bytes(count, config.method, dtype, in_halves=in_halves)

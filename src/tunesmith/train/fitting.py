@@ -29,6 +29,11 @@ NAMES: Mapping[Strategy, str] = {
 }
 
 
+WHOLE: tuple[Strategy, ...] = ("alone", "ddp")
+"""Each process holds the whole model."""
+Spreads = Callable[[Method], bool]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subject:
     """A model under every method, and how it is to be trained."""
@@ -105,7 +110,9 @@ class Verdict:
         return ", or ".join(f"{one.setting} ({NAMES[one.strategy]}: {gigabytes(one.num_bytes)})" for one in self.changes)
 
 
-def what_fits(subject: Subject, *, processes: int, room: int, strategies: tuple[Strategy, ...], spreads: bool = True) -> Verdict:
+def what_fits(
+    subject: Subject, *, processes: int, room: int, strategies: tuple[Strategy, ...], spreads: Spreads = lambda _: True
+) -> Verdict:
     """Compare every strategy with what a process has.
 
     Args:
@@ -113,12 +120,12 @@ def what_fits(subject: Subject, *, processes: int, room: int, strategies: tuple[
         processes: how many share it.
         room: bytes that a process may take of the memory it computes in.
         strategies: to compare; `alone` is for one process only.
-        spreads: whether weights can be spread at all, with these settings.
+        spreads: whether weights can be spread under a method, with these settings.
     """
     memories = {strategy: subject.memory(strategy, processes) for strategy in strategies}
     fits = any(memory.total <= room for memory in memories.values())
     offers_host = "fsdp-offload" in strategies or ("alone" in strategies and subject.setup.device == "cuda")
-    shared: tuple[Strategy, ...] = () if not spreads else ("fsdp", "fsdp-offload") if offers_host else ("fsdp",)
+    shared: tuple[Strategy, ...] = () if not spreads(subject.setup.method) else ("fsdp", "fsdp-offload") if offers_host else ("fsdp",)
     fewest = {one: fewest_processes(_fits(subject, one, room), least=2) for one in shared}
     return Verdict(
         processes=processes,
@@ -126,7 +133,7 @@ def what_fits(subject: Subject, *, processes: int, room: int, strategies: tuple[
         memories=memories,
         fewest={} if "alone" in strategies and fits else fewest,
         least={one: subject.memory(one, MOST_PROCESSES).total for one in shared},
-        changes=() if fits else tuple(_changes_that_fit(subject, processes, room, strategies, fewest)),
+        changes=() if fits else tuple(_changes_that_fit(subject, processes, room, strategies, fewest, spreads)),
     )
 
 
@@ -150,13 +157,19 @@ def fewest_processes(fits: Callable[[int], bool], *, least: int = 1, most: int =
 
 
 def _changes_that_fit(
-    subject: Subject, processes: int, room: int, strategies: tuple[Strategy, ...], fewest: Mapping[Strategy, int | None]
+    subject: Subject,
+    processes: int,
+    room: int,
+    strategies: tuple[Strategy, ...],
+    fewest: Mapping[Strategy, int | None],
+    spreads: Spreads,
 ) -> Iterator[Change]:
     """Each setting that is enough by itself, most harmless first; when none is, several of them."""
 
     def enough(options: Iterator[tuple[str, Subject]]) -> Iterator[Change]:
         for setting, changed in options:
-            needs = [(changed.memory(strategy, processes).total, strategy) for strategy in strategies]
+            possible = strategies if spreads(changed.setup.method) else [one for one in strategies if one in WHOLE]
+            needs = [(changed.memory(strategy, processes).total, strategy) for strategy in possible]
             fitting = [need for need in needs if need[0] <= room]
             if fitting:
                 yield Change(setting=setting, strategy=fitting[0][1], num_bytes=fitting[0][0])

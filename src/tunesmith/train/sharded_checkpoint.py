@@ -16,6 +16,7 @@ meanwhile, not even that.
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -29,7 +30,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 
-from tunesmith.distributed.group import Group
+from tunesmith.distributed.group import PATIENCE, Group
 from tunesmith.engine.masters import TrainedWeights
 from tunesmith.files import sync_directory, write_json
 from tunesmith.runs import RunDirectory
@@ -61,7 +62,7 @@ class ShardedSaver:
         assert not group.is_alone
         self.group = group
         # Of its own: what is sent while a folder is written must not meet what training sends.
-        self._ranks = dist.new_group(backend="gloo")
+        self._ranks = dist.new_group(backend="gloo", timeout=PATIENCE)
         self._mesh = DeviceMesh.from_group(self._ranks, "cpu")
         self._pending: _Save | None = None
 
@@ -156,6 +157,9 @@ def _make_empty(folder: Path) -> None:
 
 def _complete(save: _Save) -> None:
     save.complete(save.staging)
+    for file in filter(Path.is_file, save.staging.iterdir()):
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
     sync_directory(save.staging)
     save.staging.rename(save.path)
     sync_directory(save.path.parent)

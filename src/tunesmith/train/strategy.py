@@ -59,7 +59,7 @@ def choose_strategy(directory: Path, config: TrainConfig, dtype: torch.dtype, gr
         return config.strategy
     device = choose_device(config.device)
     needed = state_bytes(count_parameters(directory), config.method, dtype, in_halves=keeps_halves(config, dtype, device))
-    fits = group.gather(needed <= SHARE_FOR_STATE * room(device) / num_sharing(device, group))
+    fits = group.gather(needed <= SHARE_FOR_STATE * room(device, num_sharing(device, group)))
     return "ddp" if all(fits) else "fsdp"
 
 

@@ -17,7 +17,7 @@ from tunesmith.train.saved_tensors import OPTIMIZER, WEIGHTS, SavedTensors
 
 
 def take_back(saved: SavedTensors, weights: TrainedWeights, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Give the weights, and the optimiser where there is one, what was saved; one parameter at a time."""
+    """Give the weights, and the optimiser where there is one, what was saved: the weights one at a time, the moments together."""
     weights.load(_Masters(saved, weights))
     if optimizer is None:
         return

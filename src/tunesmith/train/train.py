@@ -151,7 +151,7 @@ def get_ready(config: TrainConfig, observer: Observer, group: Group) -> Ready:
         observer.say("one process holds the whole model; --strategy fsdp spreads it over two or more (--processes N)")
     if not is_spread(config, group):
         sharing = num_sharing(choose_device(config.device), group)
-        require_loadable(start.directory, config, dtype, room(torch.device("cpu")), sharing)
+        require_loadable(start.directory, config, dtype, room(torch.device("cpu"), sharing), sharing)
     loaded = load_for(start, config, group)
     if reason := library().reason:
         observer.say(f"plain torch instead of compiled kernels, which are faster on a CPU: {reason}")

@@ -100,6 +100,13 @@ def _ask(server: VllmServer, model: str, prompt: Sequence[int], config: Generate
     ids = (choice.model_extra or {}).get("token_ids")
     if ids is None or choice.finish_reason not in ("stop", "length"):
         raise _unreadable(server, "no token ids" if ids is None else f"finish_reason {choice.finish_reason!r}")
+    if choice.finish_reason == "length" and len(ids) < room:
+        raise AssetError(
+            f"vLLM {server.version}",
+            f"it ended an answer after {len(ids):,} tokens for its length, where {room:,} were asked for",
+            expected="no limit of its own",
+            remedy="see --vllm-options for one, or use --engine tunesmith",
+        )
     return read_completion(ids, choice.text, config, reading, room=room)
 
 

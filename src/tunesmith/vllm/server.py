@@ -21,7 +21,7 @@ from typing import Any
 
 import openai
 
-from tunesmith.errors import AssetError
+from tunesmith.errors import AssetError, ConfigError
 from tunesmith.vllm.command import VllmModel, environment, find_vllm, serve_command
 from tunesmith.vllm.keeper import SECONDS_TO_END
 
@@ -70,10 +70,11 @@ def running(models: Sequence[VllmModel], launch: Launch, say: Callable[[str], No
     """Start vLLM, wait until it answers for all of these models, and end it after the block.
 
     Raises:
-        ConfigError: vLLM is not installed.
+        ConfigError: vLLM is not installed, or options say what is not for them to say.
         AssetError: it does not start.
     """
     program = find_vllm()
+    _refuse_taken(launch.options)
     key, port = secrets.token_urlsafe(32), _free_port()
     length = [] if launch.max_length is None else ["--max-model-len", str(launch.max_length)]
     extra = ["--generation-config", "vllm", *length]  # none of the model's own sampling settings: requests say everything
@@ -94,6 +95,17 @@ def running(models: Sequence[VllmModel], launch: Launch, say: Callable[[str], No
     finally:
         client.close()
         _end(process)
+
+
+TAKEN = ("--host", "--port", "--api-key", "--root-path", "--served-model-name", "--lora-modules")
+"""Options by which the server would not be found, or not know its models by the names that are asked for."""
+
+
+def _refuse_taken(options: str) -> None:
+    if taken := next((option for option in TAKEN if re.search(rf"(?:^|\s){option}(?:[\s=]|$)", options)), None):
+        raise ConfigError(
+            "--vllm-options", taken, expected="options beside those that tunesmith gives a server of its own", remedy=f"leave {taken} out"
+        )
 
 
 def _start(words: list[str], key: str, log: Path) -> subprocess.Popen[bytes]:
@@ -129,8 +141,13 @@ def _wait_until_ready(client: openai.OpenAI, process: subprocess.Popen[bytes], l
     while True:
         if (code := process.poll()) is not None:
             raise _failed(launch, f"it ended with exit code {code} before it was ready")
-        with suppress(openai.APIError):
+        try:
             known = {model.id for model in client.with_options(timeout=5).models.list()}
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise _failed(launch, f"what answers on its port is not what was started ({error.status_code})") from None
+        except openai.APIError:
+            pass  # not yet
+        else:
             if missing := set(names) - known:
                 raise _failed(launch, f"it does not know {', '.join(sorted(missing))}")
             return

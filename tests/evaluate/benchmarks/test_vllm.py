@@ -51,7 +51,7 @@ def test_the_same_answers_to_the_same_documents(sums: Path, tmp_path: Path, monk
     answers = {out: _records(tmp_path / out) for out in ("ours", "theirs")}
     assert answers["ours"] == answers["theirs"]
     assert len(answers["ours"]) == 2
-    assert (theirs.device, "float32 on vllm-0.0.stand-in" in theirs.how) == ("vllm-0.0.stand-in", True)
+    assert (theirs.device, "float32 on vllm-0.0.stand-in" in theirs.how) == ("vllm-0.0.stand-in-cpu", True)
     assert theirs.benchmarks == ours.benchmarks
     assert (tmp_path / "theirs" / "vllm.log").read_text(encoding="utf-8").count("(stand-in) starting") == 1
 

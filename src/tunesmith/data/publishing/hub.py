@@ -104,11 +104,18 @@ def commit_to_hub(repository: HubRepository, files: Mapping[str, Path | bytes], 
     return str(done.repo_url)
 
 
+CHANGED_MEANWHILE = (409, 412)
+"""How the hub answers who would make what is there, or commits to another state than there is."""
+
+
 @contextmanager
 def _refusals(hub_id: str, how_to_go_on: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # it raises its own errors and those of whichever HTTP client it uses
+        if getattr(getattr(error, "response", None), "status_code", None) in CHANGED_MEANWHILE:
+            found, remedy = "somebody made it or wrote to it meanwhile", "look at it, then repeat the command; nothing was uploaded"
+            raise AssetError(hub_id, found, expected="the repository as it was when it was looked at", remedy=remedy) from error
         cause = first_line(error, otherwise="no reason given")
         raise AssetError(
             hub_id,

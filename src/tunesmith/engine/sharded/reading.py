@@ -151,6 +151,8 @@ class GrownFolder(WeightFolder):
 
     def new_row(self, name: str) -> Tensor:
         """(E,) in the type that the mean is taken in."""
+        if name not in self:  # tied weights may be kept by another of their names
+            name = next(one for one in sorted(self._names) if one in self)
         if name not in self._means:
             starts = range(0, self._num_old, ROWS_AT_ONCE)
             parts = (super(GrownFolder, self).rows(name, start, min(self._num_old, start + ROWS_AT_ONCE)) for start in starts)

@@ -53,7 +53,7 @@ class Opened:
     model: TunesmithLM
     dtype: str
     device: str
-    """What computes: `cpu`, `cuda`, or another engine with its version, `vllm-0.32.0`."""
+    """What computes: `cpu`, `cuda`, or another engine with its version and further options: `vllm-0.32.0-cuda-1f0a7c33`."""
 
 
 def find_contestants(references: Sequence[str], say: Say) -> tuple[Contestant, ...]:

@@ -6,6 +6,7 @@ Tasks that compare likelihoods stay with our engine; why, `evaluate.through_vllm
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -80,7 +81,9 @@ class VllmOpener:
     def __init__(self, models: Mapping[str, VllmModel], launch: Launch, *, device: str, say: Say) -> None:
         """`models` as of `vllm_models`; the launch's compute type may be `auto`."""
         self._models, self._say = models, say
-        self._dtype = choose_dtype(launch.dtype, choose_device(device))  # type: ignore[arg-type]
+        computes_on = choose_device(device)  # type: ignore[arg-type]
+        self._dtype = choose_dtype(launch.dtype, computes_on)  # type: ignore[arg-type]
+        self._suffix = "-".join([computes_on.type, *([hashlib.sha256(launch.options.encode()).hexdigest()[:8]] if launch.options else [])])
         self._launch = dataclasses.replace(launch, dtype=dtype_name(self._dtype))
         self._held: tuple[tuple[Path, bool], VllmServer, AbstractContextManager[VllmServer]] | None = None
 
@@ -96,7 +99,7 @@ class VllmOpener:
         lm = TunesmithLM(loaded.network, loaded.tokenizer, stop_ids=renderer.stop_ids)
         server = self._server(model, lm.max_length)
         lm.complete = _completing(server, model.name)
-        yield Opened(model=lm, dtype=self._launch.dtype, device=f"vllm-{server.version}")
+        yield Opened(model=lm, dtype=self._launch.dtype, device=f"vllm-{server.version}-{self._suffix}")
 
     def _server(self, model: VllmModel, max_length: int) -> VllmServer:
         if self._held and self._held[0] == _base(model):
