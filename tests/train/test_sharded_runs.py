@@ -28,7 +28,7 @@ from tunesmith.train.saved_tensors import SavedTensors
 from tunesmith.train.sharded_start import load_hollow_start, make_sharded_trainee
 from tunesmith.train.start import find_start
 
-NAMES = [name for name in HERE if name not in ("adafactor", "patience", "bfloat16", "orpo", "dropout")]
+NAMES = [name for name in HERE if name not in ("adafactor", "patience", "bfloat16", "kto", "orpo", "dropout")]
 STOPPED = ("full", "lora", "dropout")
 
 
