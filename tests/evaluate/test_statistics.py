@@ -169,7 +169,7 @@ def test_mcnemar_equals_statsmodels(counts: list[int]) -> None:
     assert found == pytest.approx(expected if counts[1] + counts[2] else 1.0)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     from statsmodels.stats.multitest import multipletests

@@ -31,7 +31,7 @@ COARSER = {"adafactor": {"rtol": 1e-4, "atol": 2e-4}, "bfloat16": {"rtol": 0.02,
 the steps that run out of patience are too large ones."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def together(tmp_path_factory: pytest.TempPathFactory, recipes: Recipes) -> Path:
     """Where the runs of two processes are."""
     directory = tmp_path_factory.mktemp("together")

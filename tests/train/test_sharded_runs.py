@@ -60,19 +60,19 @@ def _share(config: TrainConfig) -> Share:
     return Share(trained=sum(local(p).numel() for p in trainee.weights.parameters.values()), frozen_bytes=frozen, moments=moments)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the runs of two ranks are."""
     return tmp_path_factory.mktemp("spread")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shares(recipes: Recipes, together: Path) -> list[dict[str, Share]]:
     configs = {name: recipes.config(name, strategy="fsdp") for name in (*NAMES, "dropout")}
     return run_ranks(2, _train_all, configs, together)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(shares: list[dict[str, Share]], recipes: Recipes, together: Path) -> dict[str, tuple[RunDirectory, RunDirectory]]:
     """Each recipe in one process and in two."""
     return {name: (recipes.alone(name), open_run(together / name)) for name in NAMES}
